@@ -1,0 +1,96 @@
+"""Geometry of boxes. One convention, `(N, 4)` xyxy in pixels; nothing here changes its input."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alstm_ros.types import Affine, Float32, Int64
+
+F = TypeVar("F", np.float32, np.float64)
+
+
+def area(boxes: NDArray[F]) -> NDArray[F]:
+    """Area of each box.
+
+    Args:
+        boxes: `(N, 4)` xyxy.
+
+    Returns:
+        `(N,)`; an inverted box has area 0.
+    """
+    size = np.maximum(boxes[:, 2:] - boxes[:, :2], 0)
+    return np.asarray(size[:, 0] * size[:, 1])
+
+
+def iou(a: NDArray[F], b: NDArray[F]) -> NDArray[F]:
+    """Intersection over union of every pair.
+
+    Args:
+        a: `(N, 4)` xyxy.
+        b: `(M, 4)` xyxy.
+
+    Returns:
+        `(N, M)` in 0..1; 0 where both boxes are empty.
+    """
+    low = np.maximum(a[:, None, :2], b[None, :, :2])  # (N, M, 2)
+    high = np.minimum(a[:, None, 2:], b[None, :, 2:])  # (N, M, 2)
+    size = np.maximum(high - low, 0)
+    overlap = size[..., 0] * size[..., 1]  # (N, M)
+    union = area(a)[:, None] + area(b)[None, :] - overlap
+    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+
+
+def xyxy_to_cxcywh(boxes: NDArray[F]) -> NDArray[F]:
+    """Corners to centre and size: `(N, 4)` to `(N, 4)`."""
+    return np.concatenate([(boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2:] - boxes[:, :2]], axis=1)
+
+
+def cxcywh_to_xyxy(boxes: NDArray[F]) -> NDArray[F]:
+    """Centre and size to corners: `(N, 4)` to `(N, 4)`."""
+    half = boxes[:, 2:] / 2
+    return np.concatenate([boxes[:, :2] - half, boxes[:, :2] + half], axis=1)
+
+
+def clip(boxes: NDArray[F], width: int, height: int) -> NDArray[F]:
+    """The part of each box that lies within an image of this size: `(N, 4)` to `(N, 4)`."""
+    return np.clip(boxes, 0, np.array([width, height, width, height], boxes.dtype))
+
+
+def warp(boxes: NDArray[F], affine: Affine) -> NDArray[F]:
+    """The upright box around each box's four corners after an affine map.
+
+    Args:
+        boxes: `(N, 4)` xyxy in pixels of the previous frame.
+        affine: `(2, 3)`, previous frame to this one.
+
+    Returns:
+        `(N, 4)` xyxy in pixels of this frame.
+    """
+    corners = boxes[:, [0, 1, 2, 1, 2, 3, 0, 3]].reshape(-1, 4, 2).astype(np.float64)  # (N, 4, 2)
+    moved = corners @ affine[:, :2].T + affine[:, 2]
+    return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1).astype(boxes.dtype)
+
+
+def nms(boxes: Float32, scores: Float32, classes: Int64, threshold: float) -> Int64:
+    """Greedy non-maximum suppression within each class.
+
+    Args:
+        boxes: `(N, 4)` float32 xyxy.
+        scores: `(N,)` float32.
+        classes: `(N,)` int64; boxes of different classes never suppress each other.
+        threshold: a box goes when it overlaps a better one by more than this IoU.
+
+    Returns:
+        `(K,)` int64 indices of what stays, best score first; equal scores keep their order.
+    """
+    order = np.argsort(-scores, kind="stable")
+    overlaps = iou(boxes[order], boxes[order]) > threshold
+    overlaps &= classes[order][:, None] == classes[order][None, :]
+    keep = np.ones(len(order), bool)
+    for i in range(len(order)):
+        if keep[i]:
+            keep[i + 1 :] &= ~overlaps[i, i + 1 :]
+    return order[keep].astype(np.int64)

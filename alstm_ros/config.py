@@ -1,0 +1,157 @@
+"""Every parameter of the node and of the `alstm` command. See `options` for how one declaration serves them all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from alstm_ros.errors import ConfigError
+from alstm_ros.options import flatten, option, replace, validate
+
+
+class _Group:
+    """A group of parameters that checks itself when it is made."""
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        """Checks every value.
+
+        Raises:
+            ConfigError: a value is refused.
+        """
+        validate(self)
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorConfig(_Group):
+    """`detector.*`: finding objects in one image."""
+
+    model: str = option("default", "The detector's ONNX file: a path, or the name of one that comes with the package.")
+    height: int = option(
+        0, "Height in pixels at which the network runs; 0 takes the model file's own.", low=0, high=4096
+    )
+    width: int = option(0, "Width in pixels at which the network runs; 0 takes the model file's own.", low=0, high=4096)
+    score_threshold: float = option(
+        0.1,
+        "Detections below this score are dropped before the tracker sees them. Low ones still hold tracks.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    nms_threshold: float = option(
+        0.6, "A box goes when it overlaps a better one of its class by more than this IoU.", low=0.0, high=1.0, live=True
+    )
+    max_detections: int = option(300, "At most so many detections a frame, the best ones.", low=1, high=10000, live=True)
+    classes: tuple[str, ...] = option(
+        (), "Names of the classes to keep; an empty list keeps every class that the model knows.", live=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationConfig(_Group):
+    """`association.*`: deciding which detection is which object."""
+
+
+@dataclass(frozen=True, slots=True)
+class TracksConfig(_Group):
+    """`tracks.*`: birth, life and death of tracks."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig(_Group):
+    """`engine.*`: what runs the model files."""
+
+    threads: int = option(
+        2, "Processor threads for a model on the CPU; 0 takes one for each physical core.", low=0, high=256
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class InputConfig(_Group):
+    """`input.*`: the image topics."""
+
+    transport: str = option(
+        "auto",
+        "Whether the image topic carries sensor_msgs/Image (raw) or CompressedImage (compressed); auto looks.",
+        choices=("auto", "raw", "compressed"),
+    )
+    reliability: str = option(
+        "auto",
+        "QoS reliability of the image subscription; auto follows the publishers found.",
+        choices=("auto", "reliable", "best_effort"),
+    )
+    durability: str = option(
+        "auto",
+        "QoS durability of the image subscription; auto follows the publishers found.",
+        choices=("auto", "volatile", "transient_local"),
+    )
+    timeout: float = option(
+        3.0, "Seconds without an image after which the node says why.", low=0.1, high=3600.0, live=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OutputConfig(_Group):
+    """`output.*`: what is published."""
+
+    id_prefix: str = option("", "Text put before every id, such as the robot's name.")
+    overlay_scale: float = option(
+        1.0, "Size of the overlay image relative to the camera's.", low=0.1, high=1.0, live=True
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Config(_Group):
+    """All of it."""
+
+    autostart: bool = option(
+        default=True, doc="Configure and activate at start; false leaves that to a lifecycle manager."
+    )
+    cameras: tuple[str, ...] = option(
+        (), "Names of the cameras, each with its own image topic and tracks; an empty list is one unnamed camera."
+    )
+    detector: DetectorConfig = field(default_factory=DetectorConfig)
+    association: AssociationConfig = field(default_factory=AssociationConfig)
+    tracks: TracksConfig = field(default_factory=TracksConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    output: OutputConfig = field(default_factory=OutputConfig)
+
+
+def load(path: Path, base: Config | None = None) -> Config:
+    """Reads the YAML file that the node takes: any `<node>: ros__parameters:`, `/**` among them, later ones winning.
+
+    Args:
+        path: the file.
+        base: what to start from; the defaults when None.
+
+    Returns:
+        The config.
+
+    Raises:
+        ConfigError: the file cannot be read, is no such YAML, or holds an unknown or refused parameter.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"The parameter file {path} cannot be read: {error}"
+        raise ConfigError(msg) from error
+    changes: dict[str, object] = {}
+    for node, body in tree.items() if isinstance(tree, Mapping) else ():
+        if not isinstance(body, Mapping) or not isinstance(body.get("ros__parameters"), Mapping):
+            msg = f"In {path}, '{node}' holds no 'ros__parameters'; it must look like '/**: ros__parameters: ...'."
+            raise ConfigError(msg)
+        changes.update(flatten(body["ros__parameters"]))
+    if not changes:
+        msg = f"The parameter file {path} holds no parameters; it must look like '/**: ros__parameters: ...'."
+        raise ConfigError(msg)
+    changes.pop("use_sim_time", None)  # ROS's own parameter; the core knows only stamps
+    try:
+        return replace(base or Config(), changes)
+    except ConfigError as error:
+        msg = f"{path}: {error}"
+        raise ConfigError(msg) from error

@@ -1,0 +1,91 @@
+"""One frame's way: images to detections to tracks. The live node and every replay call this and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.config import Config
+from alstm_ros.types import Detections, FrameResult, Image
+
+
+class Detector(Protocol):
+    """Finds objects in a batch of images."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, by class index."""
+        ...
+
+    def __call__(self, images: Sequence[Image]) -> list[Detections]:
+        """Detections of each image, in that image's pixels, best score first."""
+        ...
+
+    def configure(self, config: Config) -> None:
+        """Takes over the thresholds and the class filter."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One image of one camera.
+
+    Attributes:
+        image: `(H, W, 3)` uint8 BGR.
+        stamp_ns: when it was taken, nanoseconds.
+        camera: the camera's name; empty for the only one.
+    """
+
+    image: Image
+    stamp_ns: int
+    camera: str = ""
+
+
+class Pipeline:
+    """Detector and one tracker a camera; ids are unique over all cameras."""
+
+    def __init__(self, config: Config, detector: Detector) -> None:
+        """Makes the trackers.
+
+        Args:
+            config: all parameters.
+            detector: finds the objects; shared by all cameras.
+        """
+        self._detector = detector
+        ids = IdCounter()
+        self._trackers = {camera: TrackManager(config, ids) for camera in config.cameras or ("",)}
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, by class index."""
+        return self._detector.classes
+
+    def process(self, frame: Frame) -> FrameResult:
+        """Detects and tracks in one frame."""
+        return self.process_batch([frame])[0]
+
+    def process_batch(self, frames: Sequence[Frame]) -> list[FrameResult]:
+        """Detects in all frames at once, then tracks each; a camera's frames are taken in the order given."""
+        found = self.detect(frames)
+        return [self.track(frame, detections) for frame, detections in zip(frames, found, strict=True)]
+
+    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
+        """The first half: detections of each frame, as one batch."""
+        return self._detector([frame.image for frame in frames])
+
+    def track(self, frame: Frame, detections: Detections) -> FrameResult:
+        """The second half: takes a frame's detections into its camera's tracks."""
+        return self._trackers[frame.camera].update(detections, frame.stamp_ns)
+
+    def configure(self, config: Config) -> None:
+        """Takes over the parameters that may change while running; tracks and ids stay."""
+        self._detector.configure(config)
+        for tracker in self._trackers.values():
+            tracker.configure(config)
+
+    def reset(self) -> None:
+        """Ends every track; ids go on from where they were."""
+        for tracker in self._trackers.values():
+            tracker.reset()

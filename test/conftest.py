@@ -1,0 +1,18 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of data and models beside the checkout; tests that need it are skipped where it is not."""
+    path = ROOT.parent / "shared"
+    if not (path / "DESIGN.md").is_file():
+        pytest.skip("the data folder ../shared is not beside this checkout")
+    return path

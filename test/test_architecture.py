@@ -1,0 +1,64 @@
+"""Which part of the package may import which, walked over the syntax trees, so that ARCHITECTURE.md stays true."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "alstm_ros"
+BASE = {"__init__", "errors", "types", "options"}
+DATA = BASE | {"boxes", "images", "config", "drawing"}
+MAY_IMPORT = {
+    "__init__": set(),
+    "errors": set(),
+    "types": {"errors"},
+    "options": {"errors"},
+    "boxes": BASE,
+    "images": BASE,
+    "config": BASE,
+    "drawing": BASE | {"boxes"},
+    "reference": BASE | {"config"},
+    "engines": DATA,
+    "detection": DATA | {"engines"},
+    "association": DATA | {"engines"},
+    "pipeline": DATA | {"engines", "detection", "association"},
+    "ros": DATA | {"engines", "detection", "association", "pipeline"},
+    "evaluation": DATA | {"engines", "detection", "association", "pipeline"},
+    "learning": DATA | {"engines", "detection", "association", "pipeline", "evaluation"},
+    "cli": DATA | {"engines", "detection", "association", "pipeline", "evaluation", "learning"},
+    "__main__": {"cli"},
+}
+HOMES = {"torch": "learning", "rclpy": "ros", "onnxruntime": "engines", "tensorrt": "engines", "tensorrt_rtx": "engines"}
+
+
+def imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno} imports relatively; write the whole name"
+            yield node.module or ""
+            if node.module == "alstm_ros":
+                yield from (f"alstm_ros.{alias.name}" for alias in node.names)
+
+
+def part(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_one_way(path: Path) -> None:
+    here = part(path)
+    for name in imports(path):
+        top, _, rest = name.partition(".")
+        if top == "alstm_ros" and rest:
+            wanted = rest.partition(".")[0]
+            generated = wanted == "msg" and here == "ros"
+            inner = (PACKAGE / wanted).is_dir() or (PACKAGE / f"{wanted}.py").is_file()
+            if inner:
+                assert generated or wanted == here or wanted in MAY_IMPORT[here], f"{here} must not import {wanted}"
+        home = HOMES.get(top, "ros" if top.endswith(("_msgs", "_srvs")) else here)
+        assert home == here, f"{top} belongs to {home}/, not to {path.name}"

@@ -55,10 +55,38 @@ class DetectorConfig(_Group):
 class AssociationConfig(_Group):
     """`association.*`: deciding which detection is which object."""
 
+    max_cost: float = option(
+        0.85, "A detection is never given to a track at a cost of this or more.", low=0.0, high=2.0, live=True
+    )
+    low_score_penalty: float = option(
+        0.2, "Added to the cost of a detection whose score is below `tracks.high_score`.", low=0.0, high=1.0, live=True
+    )
+    class_penalty: float = option(
+        0.3, "Added to the cost where detection and track differ in class.", low=0.0, high=2.0, live=True
+    )
+
 
 @dataclass(frozen=True, slots=True)
 class TracksConfig(_Group):
     """`tracks.*`: birth, life and death of tracks."""
+
+    high_score: float = option(
+        0.6, "Detections below this score only hold tracks that nothing better holds.", low=0.0, high=1.0, live=True
+    )
+    birth_score: float = option(0.7, "A track is born only of a detection of at least this score.", low=0.0, high=1.0, live=True)
+    birth_overlap: float = option(
+        0.6,
+        "No track is born of a detection that overlaps a tracked one by more than this IoU.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
+    confirm_hits: int = option(
+        2, "Detections after which a track is confirmed; those of the first frame are at once.", low=1, high=100, live=True
+    )
+    lost_seconds: float = option(
+        1.0, "A track that has not been detected for longer than this ends.", low=0.0, high=60.0, live=True
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Deciding which detection is which object: motion, cost, matching, tracks and their life."""

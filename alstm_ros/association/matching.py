@@ -1,0 +1,24 @@
+"""One assignment of detections to tracks."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from alstm_ros.types import Float64, Int64
+
+
+def assign(cost: Float64, limit: float) -> tuple[Int64, Int64]:
+    """The partial matching whose sum of (cost - limit) is smallest.
+
+    Args:
+        cost: `(N, M)`; pairs that may not be matched hold infinity.
+        limit: a pair that costs this or more is never matched.
+
+    Returns:
+        Rows `(K,)` ascending and their columns `(K,)`, int64.
+    """
+    capped = np.minimum(cost, limit)
+    rows, columns = linear_sum_assignment(capped)
+    good = capped[rows, columns] < limit
+    return rows[good].astype(np.int64), columns[good].astype(np.int64)

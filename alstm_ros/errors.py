@@ -12,7 +12,15 @@ class ConfigError(AlstmError):
 
 
 class ImageError(AlstmError):
-    """An image cannot be used: unknown encoding, damaged data, sizes that do not fit."""
+    """An image cannot be used: unknown encoding, damaged data, sizes that do not fit.
+
+    Attributes:
+        cause: a few words that stay the same for every such image, to count and name each cause once.
+    """
+
+    def __init__(self, message: str, cause: str = "damaged image") -> None:
+        super().__init__(message)
+        self.cause = cause
 
 
 class ModelError(AlstmError):

@@ -1,0 +1,197 @@
+"""Image messages to pictures: every raw encoding that cameras send, JPEG and PNG.
+
+OpenCV is called directly, not through cv_bridge: cv_bridge needs ROS to import, copies even where nothing is converted,
+and knows neither nv12, nv21 nor nv24; this way bags and tests decode with the same code as the live node.
+"""
+
+from __future__ import annotations
+
+from array import array
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from alstm_ros.errors import ImageError
+from alstm_ros.types import Image, UInt8
+
+Bytes = bytes | bytearray | memoryview | array[int] | UInt8
+"""What an image message's `data` may be; rclpy gives an `array.array`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """An encoding of one plane: values a pixel, OpenCV's conversion to BGR (None: it is BGR), bytes a value."""
+
+    channels: int
+    code: int | None
+    depth: int = 1
+
+
+# A Bayer pattern is named in ROS by its first two rows, in OpenCV (the classic names) by the second and third pixel of
+# the second and third row: bayer_rggb is BayerBG there. cv_bridge maps them alike.
+_COLOURS = {
+    "mono": (1, cv2.COLOR_GRAY2BGR),
+    "bgr": (3, None),
+    "rgb": (3, cv2.COLOR_RGB2BGR),
+    "bgra": (4, cv2.COLOR_BGRA2BGR),
+    "rgba": (4, cv2.COLOR_RGBA2BGR),
+    "bayer_rggb": (1, cv2.COLOR_BayerBG2BGR),
+    "bayer_bggr": (1, cv2.COLOR_BayerRG2BGR),
+    "bayer_gbrg": (1, cv2.COLOR_BayerGR2BGR),
+    "bayer_grbg": (1, cv2.COLOR_BayerGB2BGR),
+}
+_TYPES = {"UC1": "mono", "UC3": "bgr", "UC4": "bgra"}  # what OpenCV takes unnamed channels for
+_PACKED = {f"{name}{8 * depth}": _Packed(*colour, depth) for depth in (1, 2) for name, colour in _COLOURS.items()} | {
+    f"{8 * depth}{name}": _Packed(*_COLOURS[colour], depth) for depth in (1, 2) for name, colour in _TYPES.items()
+}
+_YUV422 = {
+    "yuv422": cv2.COLOR_YUV2BGR_UYVY,
+    "uyvy": cv2.COLOR_YUV2BGR_UYVY,
+    "yuv422_yuy2": cv2.COLOR_YUV2BGR_YUY2,
+    "yuyv": cv2.COLOR_YUV2BGR_YUY2,
+}
+_YUV420 = {"nv12": cv2.COLOR_YUV2BGR_NV12, "nv21": cv2.COLOR_YUV2BGR_NV21}
+
+ENCODINGS = (*_PACKED, *_YUV422, *_YUV420, "nv24")
+"""Every encoding of `sensor_msgs/Image` that `decode` takes."""
+
+
+def decode(
+    data: Bytes, encoding: str, height: int, width: int, step: int, is_bigendian: int = 0
+) -> Image:
+    """A raw image as BGR.
+
+    16-bit values are cut to their upper 8 bits, whatever the sensor's range. YUV is BT.601 of limited range, as OpenCV
+    has it. Alpha is dropped.
+
+    Args:
+        data: the pixels; more than needed is allowed, and so is a last row without its padding.
+        encoding: one of `ENCODINGS`, named as in `sensor_msgs/image_encodings.hpp`.
+        height: rows of the picture (not of the buffer, which holds more rows for nv12, nv21 and nv24).
+        width: pixels a row.
+        step: bytes a row, padding included; of the luma plane for nv12, nv21 and nv24, whose chroma plane follows it
+            (nv24's has rows of twice the step). Drivers that divide the data's size by the height are understood too.
+        is_bigendian: whether 16-bit values have their upper byte first.
+
+    Returns:
+        `(H, W, 3)` uint8 BGR. For bgr8 and 8UC3 a read-only view of `data`; rows may be strided.
+
+    Raises:
+        ImageError: unknown encoding, no pixels, a step that is too small, or too little data.
+    """
+    if encoding not in ENCODINGS:
+        raise ImageError(
+            f"The image has the encoding {encoding[:40]!r}; it must be one of {', '.join(ENCODINGS)}.",
+            f"unknown encoding {encoding[:40]!r}",
+        )
+    least = 3 if encoding.startswith("bayer") else 1  # OpenCV leaves smaller mosaics black
+    if height < least or width < least:
+        raise ImageError(
+            f"The image is {width}x{height} pixels; {encoding} must be at least {least}x{least}.", "image too small"
+        )
+    content = np.frombuffer(data, np.uint8)
+    content.flags.writeable = False
+    if packed := _PACKED.get(encoding):
+        values = _plane(content, height, width, packed.channels * packed.depth, step)
+        if packed.depth == 2:
+            values = np.ascontiguousarray(values[:, :, 0 if is_bigendian else 1 :: 2])
+        return _to_bgr(values, packed.code)
+    if code := _YUV422.get(encoding):
+        pairs = _plane(content, height, width + width % 2, 2, step)  # two pixels share their chroma
+        return np.asarray(cv2.cvtColor(pairs, code)[:, :width])
+    return _decode_semi_planar(content, encoding, height, width, step)
+
+
+def decode_compressed(data: Bytes, layout: str) -> Image:
+    """A compressed image as BGR.
+
+    The file's own signature tells JPEG from PNG. An orientation in it is not applied: boxes are in the pixels that were
+    sent. As compressed_image_transport has it, `bayer_...; jpeg compressed` is a mosaic in a grey file, and `compressed
+    rgb8` says that red and blue were swapped before compressing. 16-bit values are cut to their upper 8 bits.
+
+    Args:
+        data: the file.
+        layout: the message's `format`, such as `jpeg`, `png` or `rgb8; jpeg compressed bgr8`.
+
+    Returns:
+        `(H, W, 3)` uint8 BGR.
+
+    Raises:
+        ImageError: neither JPEG nor PNG (compressedDepth and video among them), or damaged; a JPEG without its end
+            marker counts as damaged, since older OpenCV fills in what is missing.
+    """
+    content = bytes(data)
+    if content.startswith(b"\xff\xd8"):
+        # Neither marker occurs within a scan: a 0xff of the data is followed by 0 (ITU-T T.81, B.1.1.5).
+        codec, whole = "jpeg", content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda")
+    elif content.startswith(b"\x89PNG\r\n\x1a\n"):
+        codec, whole = "png", True  # checked by its reader
+    elif "compressedDepth" not in layout and any(name in layout for name in ("jpeg", "jpg", "png")):
+        raise _damaged("png" if "png" in layout else "jpeg", len(content))
+    else:
+        raise ImageError(
+            f"The compressed image has the format {layout[:40]!r}; it must be JPEG or PNG.",
+            f"unknown compressed format {layout[:40]!r}",
+        )
+    origin, _, target = layout.partition(";")
+    coloured = not origin.startswith("bayer") or "compressed bgr" in target or "compressed rgb" in target
+    mosaic = None if coloured else _PACKED.get(origin.strip())
+    flags = cv2.IMREAD_COLOR if mosaic is None else cv2.IMREAD_GRAYSCALE
+    try:
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # OpenCV's own limits on sizes
+        picture = None
+    if picture is None or not whole:
+        raise _damaged(codec, len(content))
+    if mosaic is not None:
+        return _to_bgr(picture, mosaic.code)
+    return _to_bgr(picture, cv2.COLOR_RGB2BGR if "compressed rgb" in target else None)
+
+
+def _damaged(codec: str, size: int) -> ImageError:
+    return ImageError(f"The compressed image is damaged: its {size} bytes are no whole {codec}.", f"damaged {codec}")
+
+
+def _to_bgr(values: UInt8, code: int | None) -> Image:
+    return values if code is None else np.asarray(cv2.cvtColor(values, code))
+
+
+def _plane(content: UInt8, height: int, width: int, pixel: int, step: int, offset: int = 0) -> UInt8:
+    """A plane's bytes without copying: `(height, width, pixel)`, `step` bytes a row, starting at `offset`."""
+    row = width * pixel
+    if step < row:
+        raise ImageError(
+            f"The image has a step of {step} bytes; {width} pixels of {pixel} bytes need at least {row}.",
+            "step too small",
+        )
+    end = offset + step * (height - 1) + row
+    if content.size < end:
+        raise ImageError(
+            f"The image holds {content.size} bytes; {height} rows of {step} bytes need {end}.", "data too short"
+        )
+    plane: UInt8 = np.ndarray((height, width, pixel), np.uint8, content, offset, (step, pixel, 1))
+    return plane
+
+
+def _decode_semi_planar(content: UInt8, encoding: str, height: int, width: int, step: int) -> Image:
+    """A luma plane, then one with the two chroma values interleaved: nv12 and nv21 for 2x2 pixels, nv24 for each.
+
+    The kernel's documentation of V4L2 (NV12, NV21, NV24) fixes the planes, `sensor_msgs` does not say what `step` is
+    then. Most drivers give the luma plane's; those that follow "data is step * rows" count both planes' bytes.
+    """
+    whole = encoding == "nv24"
+    if content.size == step * height and step >= width * (3 if whole else 1.5):
+        step = step // 3 if whole else step * 2 // 3
+    if whole:
+        luma = _plane(content, height, width, 1, step)
+        u, v = cv2.split(_plane(content, height, width, 2, 2 * step, step * height))
+        # UYVY of twice the width, so that each pixel has its own chroma, has OpenCV's very arithmetic.
+        doubled = cv2.merge((u, luma, v, luma)).reshape(height, 2 * width, 2)  # (H, 2 * W, 2)
+        return np.asarray(cv2.cvtColor(doubled, cv2.COLOR_YUV2BGR_UYVY)[:, ::2])
+    columns, rows = width + width % 2, height + height % 2
+    chroma = _plane(content, rows // 2, columns // 2, 2, step, step * height)
+    luma = _plane(content, height, columns, 1, step)
+    if rows > height:
+        luma = cv2.copyMakeBorder(luma, 0, 1, 0, 0, cv2.BORDER_REPLICATE)
+    return np.asarray(cv2.cvtColorTwoPlane(luma, chroma, _YUV420[encoding])[:height, :width])

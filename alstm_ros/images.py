@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from alstm_ros.errors import ImageError
 from alstm_ros.types import Image, UInt8
 
-Bytes = bytes | bytearray | memoryview | array[int] | UInt8
+Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int] | UInt8"
 """What an image message's `data` may be; rclpy gives an `array.array`."""
 
 
@@ -57,9 +58,7 @@ ENCODINGS = (*_PACKED, *_YUV422, *_YUV420, "nv24")
 """Every encoding of `sensor_msgs/Image` that `decode` takes."""
 
 
-def decode(
-    data: Bytes, encoding: str, height: int, width: int, step: int, is_bigendian: int = 0
-) -> Image:
+def decode(data: Bytes, encoding: str, height: int, width: int, step: int, is_bigendian: int = 0) -> Image:
     """A raw image as BGR.
 
     16-bit values are cut to their upper 8 bits, whatever the sensor's range. YUV is BT.601 of limited range, as OpenCV

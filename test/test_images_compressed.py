@@ -1,0 +1,151 @@
+"""JPEG and PNG as cameras and compressed_image_transport send them."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from contextlib import suppress
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from imaging import encode, expected, picture
+from numpy.typing import NDArray
+
+from alstm_ros.errors import ImageError
+from alstm_ros.images import decode_compressed
+from alstm_ros.types import Image
+
+IMAGE = picture(48, 64)
+
+
+def pack(suffix: str, image: NDArray[Any] = IMAGE) -> bytes:
+    done, data = cv2.imencode(suffix, image)
+    assert done
+    return bytes(data.tobytes())
+
+
+JPEG, PNG = pack(".jpg"), pack(".png")
+
+
+def mean_error(a: Image, b: Image) -> float:
+    assert a.shape == b.shape
+    assert a.dtype == np.uint8
+    return float(np.abs(a.astype(int) - b).mean())
+
+
+@pytest.mark.parametrize(
+    "layout", ["jpeg", "jpg", "rgb8; jpeg compressed bgr8", "bgr8; jpeg compressed bgr8", "png", ""]
+)
+def test_a_jpeg_is_told_by_its_content(layout: str) -> None:
+    assert mean_error(decode_compressed(JPEG, layout), IMAGE) < 2
+
+
+@pytest.mark.parametrize("layout", ["png", "rgb8; png compressed bgr8", "rgb8; png compressed ", "jpeg"])
+def test_a_png_loses_nothing(layout: str) -> None:
+    assert np.array_equal(decode_compressed(PNG, layout), IMAGE)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_red_and_blue_swapped_before_compressing(suffix: str) -> None:
+    swapped = pack(suffix, np.ascontiguousarray(IMAGE[..., ::-1]))
+    assert mean_error(decode_compressed(swapped, f"rgb8; {suffix[1:]} compressed rgb8"), IMAGE) < 2
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png"])
+def test_a_grey_file(suffix: str) -> None:
+    wanted = expected(IMAGE, "mono8")
+    for layout in (suffix[1:], f"mono8; {suffix[1:]} compressed "):
+        assert mean_error(decode_compressed(pack(suffix, wanted[..., 0]), layout), wanted) < 2
+
+
+def test_sixteen_bits_are_cut_to_the_upper_eight() -> None:
+    wide = IMAGE.astype(np.uint16) << 8 | 0xEE
+    assert np.array_equal(decode_compressed(pack(".png", wide), "rgb16; png compressed bgr16"), IMAGE)
+    grey = wide[..., 1]
+    wanted = np.repeat(IMAGE[..., 1:2], 3, axis=2)
+    assert np.array_equal(decode_compressed(pack(".png", grey), "mono16; png compressed "), wanted)
+
+
+def test_alpha_is_dropped() -> None:
+    transparent = np.dstack([IMAGE, np.zeros(IMAGE.shape[:2], np.uint8)])
+    assert np.array_equal(decode_compressed(pack(".png", transparent), "bgra8; png compressed bgra8"), IMAGE)
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_a_mosaic_in_a_grey_file(pattern: str, depth: int) -> None:
+    data, _ = encode(IMAGE, f"bayer_{pattern}{depth}")
+    mosaic = np.frombuffer(data, f"<u{depth // 8}").reshape(IMAGE.shape[:2])
+    decoded = decode_compressed(pack(".png", mosaic), f"bayer_{pattern}{depth}; png compressed ")
+    assert mean_error(decoded, IMAGE) < 1
+
+
+def test_a_camera_that_debayered_before_compressing() -> None:
+    assert np.array_equal(decode_compressed(PNG, "bayer_rggb8; png compressed bgr8"), IMAGE)
+
+
+def test_an_orientation_is_not_applied() -> None:
+    # Exif says "turn by 90 degrees"; boxes are in the pixels that were sent, so the picture stays as it lies.
+    tiff = b"MM\0*\0\0\0\x08" + struct.pack(">HHHIHHI", 1, 0x0112, 3, 1, 6, 0, 0)
+    exif = b"Exif\0\0" + tiff
+    turned = JPEG[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + JPEG[2:]
+    obeyed = np.asarray(cv2.imdecode(np.frombuffer(turned, np.uint8), cv2.IMREAD_COLOR))
+    assert obeyed.shape == (64, 48, 3), "the test's own Exif"
+    assert np.array_equal(decode_compressed(turned, "jpeg"), decode_compressed(JPEG, "jpeg"))
+
+
+def test_bytes_after_the_end_do_no_harm() -> None:
+    # UVC cameras fill their buffers up.
+    assert np.array_equal(decode_compressed(JPEG + bytes(500), "jpeg"), decode_compressed(JPEG, "jpeg"))
+
+
+@given(cut=st.integers(0, len(JPEG) - 1))
+def test_a_jpeg_cut_anywhere_is_damaged(cut: int) -> None:
+    with pytest.raises(ImageError, match="is damaged") as caught:
+        decode_compressed(JPEG[:cut], "jpeg")
+    assert caught.value.cause == "damaged jpeg"
+
+
+@given(cut=st.integers(0, len(PNG) - 1))
+def test_a_png_cut_anywhere_is_damaged(cut: int) -> None:
+    with pytest.raises(ImageError, match="is damaged") as caught:
+        decode_compressed(PNG[:cut], "rgb8; png compressed bgr8")
+    assert caught.value.cause == "damaged png"
+
+
+@given(
+    at=st.integers(0, len(JPEG) - 1),
+    value=st.integers(0, 255),
+    layout=st.sampled_from(["jpeg", "", "bayer_rggb8; jpeg"]),
+)
+def test_a_changed_byte_gives_a_picture_or_a_sentence(at: int, value: int, layout: str) -> None:
+    data = bytearray(JPEG)
+    data[at] = value
+    with suppress(ImageError):
+        assert decode_compressed(data, layout).shape[2] == 3
+
+
+@pytest.mark.parametrize(
+    ("data", "layout"),
+    [
+        (struct.pack("<iff", 0, 0.0, 0.0) + PNG, "16UC1; compressedDepth png"),
+        (b"\0\0\0\1\x67\x42", "h264"),
+        (b"anything", ""),
+        (b"", ""),
+    ],
+)
+def test_what_is_neither_jpeg_nor_png(data: bytes, layout: str) -> None:
+    with pytest.raises(ImageError, match="it must be JPEG or PNG") as caught:
+        decode_compressed(data, layout)
+    assert caught.value.cause == f"unknown compressed format {layout!r}"
+
+
+def test_a_header_that_promises_too_much_is_damaged() -> None:
+    chunk = b"IHDR" + struct.pack(">IIBBBBB", 2**30, 2**30, 8, 2, 0, 0, 0)
+    data = PNG[:8] + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk)) + PNG[33:]
+    with pytest.raises(ImageError, match="is damaged"):
+        decode_compressed(data, "png")

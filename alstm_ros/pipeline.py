@@ -46,15 +46,16 @@ class Frame:
 class Pipeline:
     """Detector and one tracker a camera; ids are unique over all cameras."""
 
-    def __init__(self, config: Config, detector: Detector) -> None:
+    def __init__(self, config: Config, detector: Detector, ids: IdCounter | None = None) -> None:
         """Makes the trackers.
 
         Args:
             config: all parameters.
             detector: finds the objects; shared by all cameras.
+            ids: where ids come from, so that they can go on over several pipelines; a new counter when None.
         """
         self._detector = detector
-        ids = IdCounter()
+        ids = ids or IdCounter()
         self._trackers = {camera: TrackManager(config, ids) for camera in config.cameras or ("",)}
 
     @property

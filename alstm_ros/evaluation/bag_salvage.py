@@ -1,0 +1,114 @@
+"""What can still be read of a damaged or unfinished storage file, record by record from its start."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from mcap.exceptions import EndOfFile, McapError
+from mcap.records import Channel, Chunk, Message, Schema
+from mcap.stream_reader import StreamReader, breakup_chunk
+
+Found = tuple[str, str, int, str, bool]
+"""Name, type, message count, definition, whether that is IDL: the fields of `bag.Topic`."""
+
+
+def salvage(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:
+    """The messages that can be read.
+
+    Args:
+        path: a .mcap or .db3 file.
+        losses: takes one sentence for each part that could not be read.
+
+    Yields:
+        Topic, time of recording in nanoseconds, serialised message.
+    """
+    if path.suffix == ".db3":
+        yield from _rows(path, losses)
+        return
+    topics: dict[int, str] = {}
+    for record in _records(path, losses):
+        if isinstance(record, Channel):
+            topics[record.id] = record.topic
+        elif isinstance(record, Message) and record.channel_id in topics:
+            yield topics[record.channel_id], record.log_time, record.data
+
+
+def salvage_topics(path: Path) -> list[Found]:
+    """The topics that can be read, with the number of their messages; reads the file through."""
+    if path.suffix == ".db3":
+        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path)) as database:
+            names = database.execute("SELECT id, name, type FROM topics").fetchall()
+            kinds = {name: kind for _, name, kind in names}
+            counts = dict.fromkeys(kinds, 0)
+            for topic, _, _ in _rows(path, []):
+                counts[topic] += 1
+            return [(name, kinds[name], counts[name], "", False) for name in kinds]
+        return []
+    schemas: dict[int, Schema] = {}
+    channels: dict[int, Channel] = {}
+    counts: dict[int, int] = {}  # type: ignore[no-redef]  # by name above, by channel here
+    for record in _records(path, []):
+        if isinstance(record, Schema):
+            schemas[record.id] = record
+        elif isinstance(record, Channel):
+            channels[record.id] = record
+        elif isinstance(record, Message):
+            counts[record.channel_id] = counts.get(record.channel_id, 0) + 1
+    found: list[Found] = []
+    for key, channel in channels.items():
+        if channel.schema_id in schemas:
+            schema = schemas[channel.schema_id]
+            text = schema.data.decode("utf-8", "replace")
+            found.append((channel.topic, schema.name, counts.get(key, 0), text, schema.encoding != "ros2msg"))
+    return found
+
+
+def _records(path: Path, losses: list[str]) -> Iterator[object]:
+    """Records in the order of the file, chunks opened; a damaged chunk is skipped, a damaged record ends it."""
+    with path.open("rb") as file:
+        stream = iter(StreamReader(file, emit_chunks=True, record_size_limit=path.stat().st_size).records)
+        while True:
+            start = file.tell()
+            try:
+                record = next(stream, None)
+            except EndOfFile:
+                losses.append(f"the file ends within a record at byte {start}; what came before is read.")
+                return
+            except Exception as error:  # noqa: BLE001  # a damaged record raises whatever its parser stumbles over
+                losses.append(f"the record at byte {start} is damaged ({error}); what follows is lost.")
+                return
+            if record is None:
+                return
+            if not isinstance(record, Chunk):
+                yield record
+                continue
+            try:
+                inside = breakup_chunk(record, validate_crc=True)
+            except Exception as error:  # noqa: BLE001  # as above
+                losses.append(f"the chunk at byte {start} is damaged ({error}) and left out.")
+                continue
+            yield from inside
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+
+
+def _rows(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:
+    done = 0
+    try:
+        with contextlib.closing(_connect(path)) as database:
+            names = dict(database.execute("SELECT id, name FROM topics"))
+            # In order of writing: an index over the time may itself be damaged.
+            for topic, stamp, data in database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY rowid"):
+                if topic in names:
+                    done += 1
+                    yield names[topic], stamp, data
+    except sqlite3.Error as error:
+        losses.append(f"the database is damaged after {done} messages ({error}); what follows is lost.")
+
+
+__all__ = ["McapError", "salvage", "salvage_topics"]

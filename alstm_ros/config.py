@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,6 +149,21 @@ class Config(_Group):
     engine: EngineConfig = field(default_factory=EngineConfig)
     input: InputConfig = field(default_factory=InputConfig)
     output: OutputConfig = field(default_factory=OutputConfig)
+
+    def __post_init__(self) -> None:
+        """Checks every value, and that the cameras' names can be part of topic names.
+
+        Raises:
+            ConfigError: a value is refused.
+        """
+        _Group.__post_init__(self)  # super() without arguments does not work in a slotted dataclass
+        for name in self.cameras:
+            if not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name) or self.cameras.count(name) > 1:
+                msg = (
+                    f"Parameter 'cameras' is {list(self.cameras)!r}; each name must be a letter, then letters, digits "
+                    "and underscores, since it becomes part of topic names, and none may come twice."
+                )
+                raise ConfigError(msg)
 
 
 def load(path: Path, base: Config | None = None) -> Config:

@@ -36,11 +36,13 @@ class Frame:
         image: `(H, W, 3)` uint8 BGR.
         stamp_ns: when it was taken, nanoseconds.
         camera: the camera's name; empty for the only one.
+        frame_id: the coordinate frame that the image's header names; only carried along.
     """
 
     image: Image
     stamp_ns: int
     camera: str = ""
+    frame_id: str = ""
 
 
 class Pipeline:

@@ -44,9 +44,15 @@ class DetectorConfig(_Group):
         live=True,
     )
     nms_threshold: float = option(
-        0.6, "A box goes when it overlaps a better one of its class by more than this IoU.", low=0.0, high=1.0, live=True
+        0.6,
+        "A box goes when it overlaps a better one of its class by more than this IoU.",
+        low=0.0,
+        high=1.0,
+        live=True,
     )
-    max_detections: int = option(300, "At most so many detections a frame, the best ones.", low=1, high=10000, live=True)
+    max_detections: int = option(
+        300, "At most so many detections a frame, the best ones.", low=1, high=10000, live=True
+    )
     classes: tuple[str, ...] = option(
         (), "Names of the classes to keep; an empty list keeps every class that the model knows.", live=True
     )
@@ -74,7 +80,9 @@ class TracksConfig(_Group):
     high_score: float = option(
         0.6, "Detections below this score only hold tracks that nothing better holds.", low=0.0, high=1.0, live=True
     )
-    birth_score: float = option(0.7, "A track is born only of a detection of at least this score.", low=0.0, high=1.0, live=True)
+    birth_score: float = option(
+        0.7, "A track is born only of a detection of at least this score.", low=0.0, high=1.0, live=True
+    )
     birth_overlap: float = option(
         0.6,
         "No track is born of a detection that overlaps a tracked one by more than this IoU.",
@@ -83,7 +91,11 @@ class TracksConfig(_Group):
         live=True,
     )
     confirm_hits: int = option(
-        2, "Detections after which a track is confirmed; those of the first frame are at once.", low=1, high=100, live=True
+        2,
+        "Detections after which a track is confirmed; those of the first frame are at once.",
+        low=1,
+        high=100,
+        live=True,
     )
     lost_seconds: float = option(
         1.0, "A track that has not been detected for longer than this ends.", low=0.0, high=60.0, live=True
@@ -96,6 +108,28 @@ class EngineConfig(_Group):
 
     threads: int = option(
         2, "Processor threads for a model on the CPU; 0 takes one for each physical core.", low=0, high=256
+    )
+    runtime: str = option(
+        "auto",
+        "What runs the models: onnxruntime; tensorrt (ONNX Runtime answers while TensorRT builds); auto is tensorrt where"
+        " it is installed and a GPU answers, else onnxruntime.",
+        choices=("auto", "onnxruntime", "tensorrt"),
+    )
+    precision: str = option(
+        "fp16",
+        "What TensorRT computes convolutions and matrix products in; the rest and the CPU stay at fp32.",
+        choices=("fp16", "fp32"),
+    )
+    device: int = option(0, "Index of the GPU.", low=0, high=63)
+    max_batch: int = option(
+        4,
+        "Largest batch that TensorRT builds for; at least the number of cameras. Larger ones go to ONNX Runtime.",
+        low=1,
+        high=64,
+    )
+    cache_dir: str = option(
+        "",
+        "Folder for built TensorRT engines; empty is `alstm_ros` in the user's cache folder ($XDG_CACHE_HOME, ~/.cache).",
     )
 
 

@@ -1,7 +1,7 @@
 """Writes `config/alstm.yaml` and `docs/parameters.md` from the declarations in `config`.
 
-    python -m alstm_ros.reference --yaml > config/alstm.yaml
-    python -m alstm_ros.reference --markdown > docs/parameters.md
+python -m alstm_ros.reference --yaml > config/alstm.yaml
+python -m alstm_ros.reference --markdown > docs/parameters.md
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def _page() -> Iterator[str]:
 
 
 def _about(group: str) -> str:
-    """What a group is for, as its class says after its name: such as `finding objects in one image.`"""
+    """What a group is for, as its class says after its name."""
     kinds = {field.name: field.default_factory for field in fields(Config)}
     line = (inspect.getdoc(kinds[group]) or "").partition("\n")[0]
     return line.partition(": ")[2]

@@ -1,0 +1,22 @@
+"""`python -m alstm_ros.ros --ros-args ...` runs the node."""
+
+from __future__ import annotations
+
+import sys
+
+
+def run() -> int:
+    """Runs the node, or says which package is missing; returns the exit code."""
+    try:
+        from alstm_ros.ros.main import main  # noqa: PLC0415  # importing it is what may fail
+    except ModuleNotFoundError as error:
+        sys.stderr.write(
+            f"The Python package '{error.name}' is missing; install it with rosdep or pip, or source the workspace that has "
+            "it.\n"
+        )
+        return 1
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

@@ -1,0 +1,94 @@
+"""All that a configured node holds: the pipeline, its worker, and each camera's subscription and publishers."""
+
+from __future__ import annotations
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
+
+from alstm_ros.config import Config
+from alstm_ros.pipeline import Pipeline
+from alstm_ros.ros.diagnostics import CameraDiagnostics
+from alstm_ros.ros.input import CameraInput
+from alstm_ros.ros.mailbox import Arrival, Mailbox
+from alstm_ros.ros.output import CameraOutput
+from alstm_ros.ros.statistics import CameraStatistics
+from alstm_ros.ros.worker import Worker
+
+FRAME_TIMEOUT = 30.0  # s that stopping waits for the frame in work, so that nothing is published afterwards
+
+
+class Cameras:
+    """The cameras of a configured node; subscribed to between `start` and `stop`."""
+
+    def __init__(self, node: Node, config: Config, pipeline: Pipeline) -> None:
+        """Makes the publishers and starts the worker.
+
+        Args:
+            node: owns publishers and subscriptions.
+            config: all parameters.
+            pipeline: detects and tracks.
+        """
+        names = config.cameras or ("",)
+        self._mailbox = Mailbox(names)
+        self._statistics = {name: CameraStatistics() for name in names}
+        self._inputs = {name: CameraInput(node, name, config.input, self._deliver) for name in names}
+        self._outputs = {name: CameraOutput(node, name, config, pipeline.classes) for name in names}
+        self._worker = Worker(pipeline, self._mailbox, self._outputs, self._statistics, node.get_logger())
+        self._diagnostics = [
+            CameraDiagnostics(
+                f"{node.get_name()}: {name}/image" if name else f"{node.get_name()}: image",
+                self._inputs[name],
+                self._statistics[name],
+            )
+            for name in names
+        ]
+
+    def start(self) -> None:
+        """Subscribes."""
+        for source in self._inputs.values():
+            source.start()
+
+    def stop(self) -> None:
+        """Frees the subscriptions and waits for the frame in work; nothing is published afterwards."""
+        for source in self._inputs.values():
+            source.stop()
+        self._mailbox.drain(FRAME_TIMEOUT)
+
+    def close(self) -> None:
+        """Ends the worker and frees the publishers."""
+        self.stop()
+        self._worker.close()
+        for output in self._outputs.values():
+            output.close()
+
+    def look(self) -> None:
+        """Follows the publishers of every image topic that is subscribed to."""
+        for source in self._inputs.values():
+            if source.source is not None:
+                source.look()
+
+    def configure(self, config: Config) -> None:
+        """Takes over the live parameters before the next frame.
+
+        Raises:
+            ConfigError: the detector refuses a value.
+        """
+        self._worker.configure(config)
+        for source in self._inputs.values():
+            source.options = config.input
+        for output in self._outputs.values():
+            output.configure(config)
+
+    def reset(self) -> None:
+        """Ends every track before the next frame; ids go on."""
+        self._worker.reset()
+
+    def statuses(self) -> list[DiagnosticStatus]:
+        """The state of each camera."""
+        return [camera.status() for camera in self._diagnostics]
+
+    def _deliver(self, arrival: Arrival) -> None:
+        statistics = self._statistics[arrival.camera]
+        statistics.received += 1
+        statistics.stamps.append(arrival.stamp_ns)
+        statistics.dropped += self._mailbox.put(arrival)

@@ -1,0 +1,141 @@
+"""One camera's subscription: it finds its topic, follows the publishers' QoS, and says why nothing arrives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from rclpy.event_handler import SubscriptionEventCallbacks
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.subscription import Subscription
+from rclpy.topic_endpoint_info import TopicEndpointInfo
+from sensor_msgs.msg import CompressedImage, Image
+
+from alstm_ros.config import InputConfig
+from alstm_ros.ros.mailbox import SECOND, Arrival
+from alstm_ros.ros.topics import COMPRESSED, IMAGE, Cause, Endpoint, Source, candidates, choose, explain
+from alstm_ros.ros.transport import large_data_hint
+
+
+class CameraInput:
+    """The image subscription of one camera.
+
+    Attributes:
+        source: what is subscribed to; None while stopped.
+        silence: why nothing arrives; None while images arrive, and in the first seconds.
+    """
+
+    def __init__(self, node: Node, camera: str, options: InputConfig, deliver: Callable[[Arrival], None]) -> None:
+        """Subscribes to nothing yet.
+
+        Args:
+            node: the subscription is made on it.
+            camera: the camera's name, empty for the only one.
+            options: `input.*`.
+            deliver: called in the executor's thread with each image; must return at once.
+        """
+        self.source: Source | None = None
+        self.silence: Cause | None = None
+        self.options = options
+        self._node = node
+        self._camera = camera
+        self._deliver = deliver
+        self._topic = node.resolve_topic_name(f"{camera}/image" if camera else "image")
+        self._subscription: Subscription | None = None
+        self._waiting_since_ns = 0
+        self._outlook: tuple[Source, bool] | None = None  # what is hoped for: source, and whether anybody publishes
+        self._said: set[str] = set()
+        self._unstamped = False
+
+    def start(self) -> None:
+        """Subscribes to the best source there is now."""
+        self._outlook = None
+        self.look()
+
+    def stop(self) -> None:
+        """Frees the subscription."""
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        self._subscription = None
+        self.source = None
+        self.silence = None
+        self._said.clear()
+
+    def look(self) -> None:
+        """Looks at the publishers: changes the subscription where needed, and says why nothing arrives.
+
+        To be called a few times a second; a look reads what discovery has already brought and costs microseconds.
+        """
+        found = {topic: self._publishers(topic) for topic, _ in candidates(self.options, self._topic)}
+        published = any(found.values())
+        # With nobody there, what was subscribed to last is the best guess: a publisher that restarts finds it in place.
+        source = choose(self.options, self._topic, found) if published or self.source is None else self.source
+        if source != self.source:
+            self._subscribe(source)
+        if (source, published) != self._outlook:
+            self._outlook = (source, published)
+            self._waiting_since_ns = time.monotonic_ns()
+            self.silence = None
+        silent_ns = time.monotonic_ns() - self._waiting_since_ns
+        if silent_ns < self.options.timeout * SECOND:
+            return
+        self.silence = explain(self.options, source, found, self._images(), large_data_hint())
+        if self.silence.kind not in self._said:
+            self._said.add(self.silence.kind)
+            self._node.get_logger().warning(f"No image for {silent_ns / SECOND:.1f} s: {self.silence.sentence}")
+
+    def _publishers(self, topic: str) -> list[Endpoint]:
+        return [_endpoint(info) for info in self._node.get_publishers_info_by_topic(topic)]
+
+    def _images(self) -> list[str]:
+        """Image topics that somebody else publishes."""
+        topics = self._node.get_topic_names_and_types()
+        images = [name for name, types in topics if IMAGE in types or COMPRESSED in types]
+        here = self._node.get_fully_qualified_name()
+        return [name for name in images if not name.startswith(f"{here}/") and self._node.count_publishers(name)]
+
+    def _subscribe(self, source: Source) -> None:
+        if self._subscription is not None:
+            self._node.destroy_subscription(self._subscription)
+        qos = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST,
+            depth=1,
+            reliability=ReliabilityPolicy.RELIABLE if source.reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if source.transient else DurabilityPolicy.VOLATILE,
+        )
+        self._subscription = self._node.create_subscription(
+            Image if source.type == IMAGE else CompressedImage,
+            source.topic,
+            self._receive,
+            qos,
+            # `look` names an incompatible policy with what to do about it; rclpy's own warning would say it twice.
+            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda _: None),
+        )
+        self.source = source
+        self._node.get_logger().info(f"Subscribed to {source}.")
+
+    def _receive(self, message: Image | CompressedImage) -> None:
+        self._waiting_since_ns = received_ns = time.monotonic_ns()
+        self.silence = None
+        if self._said:
+            self._node.get_logger().info(f"Images arrive on {self.source}.")
+            self._said.clear()
+        stamp = message.header.stamp
+        stamp_ns = stamp.sec * SECOND + stamp.nanosec
+        if stamp_ns == 0:
+            stamp_ns = self._node.get_clock().now().nanoseconds
+            if not self._unstamped:
+                self._unstamped = True
+                self._node.get_logger().warning(
+                    f"Images on {self._topic} carry no stamp (it is zero); the time of their arrival is used instead."
+                )
+        self._deliver(Arrival(self._camera, message, stamp_ns, received_ns))
+
+
+def _endpoint(info: TopicEndpointInfo) -> Endpoint:
+    return Endpoint(
+        info.topic_type,
+        info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+        info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+    )

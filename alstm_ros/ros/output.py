@@ -1,0 +1,93 @@
+"""One camera's publishers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rclpy.node import Node
+from rclpy.publisher import Publisher
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image as ImageMessage
+from std_msgs.msg import Header
+from vision_msgs.msg import Detection2DArray, LabelInfo
+from visualization_msgs.msg import ImageMarker
+
+from alstm_ros.config import Config
+from alstm_ros.drawing import Overlay, marks
+from alstm_ros.msg import TrackArray, TrackEvent
+from alstm_ros.ros.messages import Messages, labels
+from alstm_ros.ros.pictures import image_message, markers
+from alstm_ros.types import FrameResult, Image
+
+# Reliable matches every subscriber. A crowd may be born in one frame, and each event is a message of its own.
+RESULTS = QoSProfile(depth=10)
+EVENTS = QoSProfile(depth=1000)
+PICTURES = QoSProfile(depth=1)
+LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class CameraOutput:
+    """Publishes one camera's results."""
+
+    def __init__(self, node: Node, camera: str, config: Config, classes: Sequence[str]) -> None:
+        """Makes the publishers and tells the class names.
+
+        Args:
+            node: the publishers are made on it.
+            camera: the camera's name, empty for the only one.
+            config: all parameters.
+            classes: names, by class index.
+        """
+        self._node = node
+        self._publishers: list[Publisher] = []
+        self._classes = classes
+        self._prefix = config.output.id_prefix
+        self._scale = config.output.overlay_scale
+        self._messages = Messages(classes, self._prefix)
+        self._drawer = Overlay()
+        place = f"~/{camera}/" if camera else "~/"
+        self._detections = self._publisher(Detection2DArray, f"{place}detections", RESULTS)
+        self._tracks = self._publisher(TrackArray, f"{place}tracks", RESULTS)
+        self._events = self._publisher(TrackEvent, f"{place}events", EVENTS)
+        self._overlay = self._publisher(ImageMessage, f"{place}overlay", PICTURES)
+        self._markers = self._publisher(ImageMarker, f"{place}markers", PICTURES)
+        self._labels = self._publisher(LabelInfo, f"{place}labels", LATCHED)
+        now = Header(stamp=node.get_clock().now().to_msg())
+        self._labels.publish(labels(classes, config.detector.score_threshold, now))
+
+    def publish(self, header: Header, image: Image, result: FrameResult) -> None:
+        """Publishes all that came of one frame.
+
+        Args:
+            header: the image message's.
+            image: `(H, W, 3)` uint8 BGR.
+            result: what came of it.
+        """
+        self._detections.publish(self._messages.detections(header, result))
+        self._tracks.publish(self._messages.tracks(header, result))
+        for event in self._messages.events(header, result):
+            self._events.publish(event)
+        overlay, markers_wanted = self._overlay.get_subscription_count(), self._markers.get_subscription_count()
+        if not overlay and not markers_wanted:
+            return
+        shown = marks(result.tracks, self._classes, self._prefix)
+        if overlay:
+            drawn = self._drawer.draw(image, result.stamp_ns, shown, self._scale)
+            self._overlay.publish(image_message(header, drawn))
+        if markers_wanted:
+            self._markers.publish(markers(header, shown))
+
+    def configure(self, config: Config) -> None:
+        """Takes over the live parameters."""
+        self._scale = config.output.overlay_scale
+
+    def close(self) -> None:
+        """Frees the publishers."""
+        for publisher in self._publishers:
+            self._node.destroy_publisher(publisher)
+        self._publishers.clear()
+
+    def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> Publisher:
+        publisher = self._node.create_publisher(kind, topic, qos)
+        self._publishers.append(publisher)
+        return publisher

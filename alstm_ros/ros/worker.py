@@ -1,0 +1,145 @@
+"""The thread in which images become results, so that the executor stays free for clock, services and parameters."""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Mapping
+
+import numpy as np
+from rclpy.impl.rcutils_logger import RcutilsLogger
+from sensor_msgs.msg import CompressedImage
+
+from alstm_ros.config import Config
+from alstm_ros.errors import AlstmError, ImageError
+from alstm_ros.images import decode, decode_compressed
+from alstm_ros.pipeline import Frame, Pipeline
+from alstm_ros.ros.mailbox import Arrival, Mailbox
+from alstm_ros.ros.output import CameraOutput
+from alstm_ros.ros.statistics import CameraStatistics
+from alstm_ros.types import FrameResult, Image
+
+
+class Worker:
+    """Takes images from the mailbox, runs the pipeline on them and publishes."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        mailbox: Mailbox,
+        outputs: Mapping[str, CameraOutput],
+        statistics: Mapping[str, CameraStatistics],
+        logger: RcutilsLogger,
+    ) -> None:
+        """Starts the thread.
+
+        Args:
+            pipeline: detects and tracks.
+            mailbox: where images come from; closing it ends the thread.
+            outputs: where results go, by camera.
+            statistics: counts and timings, by camera.
+            logger: the node's.
+        """
+        self._pipeline = pipeline
+        self._mailbox = mailbox
+        self._outputs = outputs
+        self._statistics = statistics
+        self._logger = logger
+        self._said: set[str] = set()
+        self._lock = threading.Lock()  # the pipeline's: held while it works on a frame, or is changed
+        self._thread = threading.Thread(target=self._run, name="alstm worker", daemon=True)
+        self._thread.start()
+
+    def configure(self, config: Config) -> None:
+        """Takes over the live parameters before the next frame; waits for the one in work.
+
+        Raises:
+            ConfigError: the detector refuses a value, such as a class that its model does not know.
+        """
+        with self._lock:
+            self._pipeline.configure(config)
+
+    def reset(self) -> None:
+        """Ends every track before the next frame."""
+        with self._lock:
+            self._pipeline.reset()
+
+    def close(self) -> None:
+        """Ends the thread after the frame in work."""
+        self._mailbox.close()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while arrivals := self._mailbox.take():
+            self._try(arrivals)
+
+    def _try(self, arrivals: list[Arrival]) -> None:
+        try:
+            self._process(arrivals)
+        except Exception as error:  # noqa: BLE001  # a dead thread would leave a node that looks alive and is not
+            self._fail(arrivals, error)
+
+    def _process(self, arrivals: list[Arrival]) -> None:
+        began = time.monotonic_ns()
+        good: list[tuple[Arrival, Frame]] = []
+        for arrival in arrivals:
+            self._statistics[arrival.camera].time("wait", began - arrival.received_ns)
+            image = self._decode(arrival)
+            if image is not None:
+                good.append((arrival, Frame(image, arrival.stamp_ns, arrival.camera)))
+        if not good:
+            return
+        frames = [frame for _, frame in good]
+        with self._lock:
+            before = time.monotonic_ns()
+            found = self._pipeline.detect(frames)
+            detected = time.monotonic_ns() - before
+            results: list[tuple[Arrival, Frame, FrameResult]] = []
+            for (arrival, frame), detections in zip(good, found, strict=True):
+                before = time.monotonic_ns()
+                results.append((arrival, frame, self._pipeline.track(frame, detections)))
+                statistics = self._statistics[arrival.camera]
+                statistics.time("track", time.monotonic_ns() - before)
+                statistics.time("detect", detected)
+        for arrival, frame, result in results:
+            before = time.monotonic_ns()
+            self._outputs[arrival.camera].publish(arrival.message.header, frame.image, result)
+            now = time.monotonic_ns()
+            statistics = self._statistics[arrival.camera]
+            statistics.time("publish", now - before)
+            statistics.time("total", now - arrival.received_ns)
+            statistics.tracks = len(result.tracks)
+            statistics.processed += 1
+
+    def _decode(self, arrival: Arrival) -> Image | None:
+        """The image, or None where it is damaged; the damage is counted, and its cause told once."""
+        statistics = self._statistics[arrival.camera]
+        message = arrival.message
+        before = time.monotonic_ns()
+        try:
+            data = np.frombuffer(message.data, np.uint8)
+            if isinstance(message, CompressedImage):
+                image = decode_compressed(data, message.format)
+            else:
+                image = decode(
+                    data, message.encoding, message.height, message.width, message.step, bool(message.is_bigendian)
+                )
+        except ImageError as error:
+            statistics.damaged[error.cause] += 1
+            statistics.sentences[error.cause] = str(error)
+            self._warn_once(f"{arrival.camera} {error.cause}", f"An image is dropped: {error}")
+            return None
+        statistics.time("convert", time.monotonic_ns() - before)
+        return image
+
+    def _fail(self, arrivals: list[Arrival], error: Exception) -> None:
+        for arrival in arrivals:
+            self._statistics[arrival.camera].failed += 1
+        told = str(error) if isinstance(error, AlstmError) else traceback.format_exc()
+        self._warn_once(f"{type(error).__name__}", f"A frame could not be processed: {told}")
+
+    def _warn_once(self, cause: str, sentence: str) -> None:
+        if cause not in self._said:
+            self._said.add(cause)
+            self._logger.warning(sentence)

@@ -27,6 +27,10 @@ class Detector(Protocol):
         """Takes over the thresholds and the class filter."""
         ...
 
+    def close(self) -> None:
+        """Frees the model; it cannot detect afterwards."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -92,3 +96,7 @@ class Pipeline:
         """Ends every track; ids go on from where they were."""
         for tracker in self._trackers.values():
             tracker.reset()
+
+    def close(self) -> None:
+        """Frees the detector; nothing can be processed afterwards."""
+        self._detector.close()

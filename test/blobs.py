@@ -37,6 +37,9 @@ class Blobs:
             raise ConfigError(msg)
         self._config = config.detector
 
+    def close(self) -> None:
+        """There is no model to free."""
+
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
         time.sleep(float(os.environ.get("BLOB_DELAY", "0")))
         return [self._detect(image) for image in images]

@@ -10,10 +10,8 @@ def run() -> int:
     try:
         from alstm_ros.ros.main import main  # noqa: PLC0415  # importing it is what may fail
     except ModuleNotFoundError as error:
-        sys.stderr.write(
-            f"The Python package '{error.name}' is missing; install it with rosdep or pip, or source the workspace that has "
-            "it.\n"
-        )
+        hint = "install it with rosdep or pip, or source the workspace that has it"
+        sys.stderr.write(f"The Python package '{error.name}' is missing; {hint}.\n")
         return 1
     return main()
 

@@ -29,6 +29,7 @@ class Cameras:
             pipeline: detects and tracks.
         """
         names = config.cameras or ("",)
+        self._pipeline = pipeline
         self._mailbox = Mailbox(names)
         self._statistics = {name: CameraStatistics() for name in names}
         self._inputs = {name: CameraInput(node, name, config.input, self._deliver) for name in names}
@@ -55,9 +56,10 @@ class Cameras:
         self._mailbox.drain(FRAME_TIMEOUT)
 
     def close(self) -> None:
-        """Ends the worker and frees the publishers."""
+        """Ends the worker and frees the publishers and the model."""
         self.stop()
         self._worker.close()
+        self._pipeline.close()
         for output in self._outputs.values():
             output.close()
 

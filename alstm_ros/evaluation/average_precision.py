@@ -43,9 +43,9 @@ def average_precision(
 ) -> PrecisionRecall:
     """Matches detections to ground truth, image by image, and draws the precision-recall curve.
 
-    Matching is COCO's: detections are taken by falling score, each takes the box of highest IoU that no better one took.
-    The area is PASCAL VOC's since 2010: all points, with precision made non-increasing (COCO samples the same curve at
-    101 recalls).
+    Matching is COCO's: detections are taken by falling score, each takes the box of highest IoU that no better
+    one took. The area is PASCAL VOC's since 2010: all points, with precision made non-increasing (COCO samples the
+    same curve at 101 recalls).
 
     Args:
         boxes: for each image, `(N, 4)` float32 xyxy of what was detected.

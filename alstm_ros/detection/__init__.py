@@ -1,0 +1,30 @@
+"""Finding objects in images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alstm_ros import engines
+from alstm_ros.config import Config
+from alstm_ros.detection.detector import Detector
+
+__all__ = ["MODELS", "Detector", "load"]
+
+FOLDER = Path(__file__).resolve().parents[1] / "models"
+MODELS = {"default": FOLDER / "ssdlite_person.onnx", "ssdlite_person": FOLDER / "ssdlite_person.onnx"}
+"""Names that `detector.model` takes instead of a path."""
+
+
+def load(config: Config) -> Detector:
+    """Opens the detector that the config names.
+
+    Args:
+        config: all parameters.
+
+    Raises:
+        ModelError: there is no such file, or it is no detector.
+        ConfigError: a parameter does not fit the model.
+        DependencyError: the engine's runtime is not installed.
+    """
+    path = MODELS.get(config.detector.model) or Path(config.detector.model).expanduser()
+    return Detector(engines.load(path, config.engine), config, path.name)

@@ -1,0 +1,113 @@
+"""Fitting images of any size into one batch, aspect kept, and bringing boxes back to the pixels they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from alstm_ros import boxes as geometry
+from alstm_ros.errors import ImageError
+from alstm_ros.types import Float32, Image, UInt8
+
+FILL = 127
+"""Grey of the padding: what networks that see pixels around zero take for nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """How one image lies in the network's input: its top left corner in the other's, scaled.
+
+    Attributes:
+        width: columns of the source image.
+        height: rows of the source image.
+        fitted_width: columns it takes in the network's input.
+        fitted_height: rows it takes in the network's input.
+    """
+
+    width: int
+    height: int
+    fitted_width: int
+    fitted_height: int
+
+    @classmethod
+    def of(cls, width: int, height: int, most_width: int, most_height: int) -> Fit:
+        """The largest fit of an image that keeps its aspect, to the nearest pixel and at least one of each."""
+        scale = min(most_width / width, most_height / height)
+        return cls(
+            width,
+            height,
+            min(max(round(width * scale), 1), most_width),
+            min(max(round(height * scale), 1), most_height),
+        )
+
+    def _scale(self) -> Float32:
+        x, y = self.width / self.fitted_width, self.height / self.fitted_height
+        return np.array([x, y, x, y], np.float32)
+
+    def to_source(self, boxes: Float32) -> Float32:
+        """Boxes in pixels of the network's input to pixels of the image, cut at its border: `(N, 4)` to `(N, 4)`."""
+        return geometry.clip(boxes * self._scale(), self.width, self.height)
+
+    def to_input(self, boxes: Float32) -> Float32:
+        """Boxes in pixels of the image to pixels of the network's input: `(N, 4)` to `(N, 4)`."""
+        return boxes / self._scale()
+
+
+@dataclass(frozen=True, slots=True)
+class Canvas:
+    """The room that images are fitted into.
+
+    Attributes:
+        height: most rows.
+        width: most columns.
+        multiple: rows and columns of a batch are a multiple of this.
+        minimum: and at least this.
+    """
+
+    height: int
+    width: int
+    multiple: int
+    minimum: int
+
+    def letterbox(self, images: Sequence[Image]) -> tuple[UInt8, list[Fit]]:
+        """Fits images into one batch.
+
+        The batch is no larger than its images need, so that a wide camera does not pay for empty rows.
+
+        Args:
+            images: each `(H, W, 3)` uint8, of any size and strides.
+
+        Returns:
+            `(B, h, w, 3)` uint8, and how each image lies in it.
+
+        Raises:
+            ImageError: an image has another shape or type, or no pixels.
+        """
+        for image in images:
+            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+                raise ImageError(
+                    f"An image has shape {image.shape} and dtype {image.dtype}; "
+                    "it must be height x width x 3 of uint8, with at least one pixel."
+                )
+        fits = [Fit.of(image.shape[1], image.shape[0], self.width, self.height) for image in images]
+        height = self._room(max(fit.fitted_height for fit in fits), self.height)
+        width = self._room(max(fit.fitted_width for fit in fits), self.width)
+        batch = np.empty((len(images), height, width, 3), np.uint8)
+        for image, fit, target in zip(images, fits, batch, strict=True):
+            rows, columns = fit.fitted_height, fit.fitted_width
+            target[rows:] = FILL
+            target[:rows, columns:] = FILL
+            _resize(image, target[:rows, :columns])
+        return batch, fits
+
+    def _room(self, needed: int, most: int) -> int:
+        return min(max(-(-needed // self.multiple) * self.multiple, self.minimum), most)
+
+
+def _resize(image: Image, target: UInt8) -> None:
+    """Scales an image into a view of the batch."""
+    height, width = target.shape[:2]
+    target[:] = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)

@@ -1,0 +1,103 @@
+"""Model files through ONNX Runtime on the processor; the only importer of onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alstm_ros.config import EngineConfig
+from alstm_ros.engines.engine import Tensors, TensorSpec, check_inputs
+from alstm_ros.errors import DependencyError, ModelError
+
+DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(double)": np.float64,
+    "tensor(uint8)": np.uint8,
+    "tensor(int8)": np.int8,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(bool)": np.bool_,
+}
+
+
+class OnnxRuntimeEngine:
+    """An ONNX file in an ONNX Runtime session."""
+
+    def __init__(self, model: Path, config: EngineConfig) -> None:
+        """Reads and optimises the model.
+
+        Args:
+            model: the file.
+            config: the group `engine.*`.
+
+        Raises:
+            DependencyError: ONNX Runtime is not installed.
+            ModelError: the file is no ONNX model that it can run.
+        """
+        try:
+            import onnxruntime as ort  # noqa: PLC0415  # `import alstm_ros` must not load it
+        except ImportError as error:
+            raise DependencyError(
+                "Running model files needs ONNX Runtime, for which there is no rosdep key; "
+                f"install it with 'pip install onnxruntime' ({error})."
+            ) from error
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = config.threads
+        options.inter_op_num_threads = 1
+        options.use_deterministic_compute = True
+        options.log_severity_level = 3  # errors only; they reach the user as ModelError
+        try:
+            self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's errors have no public base class
+            raise ModelError(
+                f"The model file {model} cannot be loaded by ONNX Runtime {ort.__version__}: {error}"
+            ) from error
+        self._inputs = {value.name: _spec(value) for value in self._session.get_inputs()}
+        self._outputs = {value.name: _spec(value) for value in self._session.get_outputs()}
+        self._metadata = dict(self._session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Name to shape and type."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Name to shape and type."""
+        return self._outputs
+
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """What the file says about itself."""
+        return self._metadata
+
+    def __call__(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
+        """Runs the model.
+
+        Raises:
+            ModelError: the inputs do not fit, the engine is closed, or ONNX Runtime fails.
+        """
+        if self._session is None:
+            raise ModelError("The engine is closed and cannot run its model.")
+        check_inputs(self._inputs, inputs)
+        try:
+            values = self._session.run(list(self._outputs), dict(inputs))
+        except Exception as error:  # onnxruntime's errors have no public base class
+            raise ModelError(f"ONNX Runtime could not run the model: {error}") from error
+        return dict(zip(self._outputs, values, strict=True))
+
+    def close(self) -> None:
+        """Frees the session."""
+        self._session = None
+
+
+def _spec(value: Any) -> TensorSpec:
+    sizes = tuple(size if isinstance(size, int) else None for size in value.shape)
+    if value.type not in DTYPES:
+        raise ModelError(f"The tensor '{value.name}' is a {value.type}; it must be one of {', '.join(DTYPES)}.")
+    return TensorSpec(sizes, np.dtype(DTYPES[value.type]))

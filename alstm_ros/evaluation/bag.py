@@ -1,7 +1,7 @@
 """Reading rosbag2 recordings without a ROS installation: mcap and sqlite3, split, zstd by file, chunk and message.
 
-Each file of a recording is opened for itself, so that a missing `metadata.yaml`, which an interrupted recording leaves, costs
-nothing. A file that the library refuses is read record by record instead, as far as it goes; see `bag_salvage`.
+Each file of a recording is opened for itself, so that a missing `metadata.yaml`, which an interrupted recording leaves,
+costs nothing. A file that the library refuses is read record by record instead, as far as it goes; see `bag_salvage`.
 """
 
 from __future__ import annotations
@@ -228,10 +228,9 @@ def _plain(file: Path) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(prefix="alstm-bag-") as folder:
         plain = Path(folder) / file.stem
-        with file.open("rb") as packed, plain.open("wb") as out:
-            # A cut-off archive gives what was packed until then; the reader of the contents then tells what is missing.
-            with contextlib.suppress(zstandard.ZstdError):
-                shutil.copyfileobj(zstandard.ZstdDecompressor().stream_reader(packed), out, 1 << 20)
+        # A cut-off archive gives what was packed until then; the reader of the contents then tells what is missing.
+        with file.open("rb") as packed, plain.open("wb") as out, contextlib.suppress(zstandard.ZstdError):
+            shutil.copyfileobj(zstandard.ZstdDecompressor().stream_reader(packed), out, 1 << 20)
         yield plain
 
 

@@ -10,7 +10,6 @@ from alstm_ros.errors import DataError, ImageError
 from alstm_ros.evaluation.bag import Bag, Message
 from alstm_ros.images import decode, decode_compressed
 from alstm_ros.pipeline import Frame
-from alstm_ros.types import Image
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
@@ -87,19 +86,19 @@ class BagImages:
         damaged: dict[str, int] = {}
         for number, message in enumerate(self._bag.read([self.topic]), 1):
             try:
-                image, stamp_ns = self._decode(message)
+                frame = self._decode(message)
             except (ImageError, DataError) as error:
                 damaged[str(error)] = damaged.get(str(error), 0) + 1
                 continue
-            yield number, Frame(image, stamp_ns)
+            yield number, frame
         self.problems.extend(
             f"{count} image{'s' if count > 1 else ''} on {self.topic} left out: {why}" for why, count in damaged.items()
         )
 
-    def _decode(self, message: Message) -> tuple[Image, int]:
+    def _decode(self, message: Message) -> Frame:
         fields = self._bag.decode(message)
-        stamp_ns = stamp_of(fields.header, message.log_ns)
         if self._compressed:
-            return decode_compressed(fields.data, fields.format), stamp_ns
-        image = decode(fields.data, fields.encoding, fields.height, fields.width, fields.step, fields.is_bigendian)
-        return image, stamp_ns
+            image = decode_compressed(fields.data, fields.format)
+        else:
+            image = decode(fields.data, fields.encoding, fields.height, fields.width, fields.step, fields.is_bigendian)
+        return Frame(image, stamp_of(fields.header, message.log_ns), frame_id=fields.header.frame_id)

@@ -16,7 +16,9 @@ SECOND = 1_000_000_000
 
 
 def _images(path: Path) -> list[Path]:
-    return sorted((item for item in path.iterdir() if item.suffix.lower() in SUFFIXES), key=lambda item: natural(item.name))
+    return sorted(
+        (item for item in path.iterdir() if item.suffix.lower() in SUFFIXES), key=lambda item: natural(item.name)
+    )
 
 
 def is_image_folder(path: Path) -> bool:

@@ -54,7 +54,9 @@ class Labels:
         twice = (np.diff(self.frames[order]) == 0) & (np.diff(self.ids[order]) == 0)
         if twice.any():
             row = order[np.flatnonzero(twice)[0]]
-            raise DataError(f"Id {self.ids[row]} stands twice in frame {self.frames[row]}; an id may appear once a frame.")
+            raise DataError(
+                f"Id {self.ids[row]} stands twice in frame {self.frames[row]}; an id may appear once a frame."
+            )
 
     def __len__(self) -> int:
         """The number of boxes."""
@@ -95,7 +97,15 @@ class Labels:
         if length <= self.length:
             return self
         return Labels(
-            self.frames, self.ids, self.boxes, self.scores, self.classes, self.counted, self.names, length, self.stamps_ns
+            self.frames,
+            self.ids,
+            self.boxes,
+            self.scores,
+            self.classes,
+            self.counted,
+            self.names,
+            length,
+            self.stamps_ns,
         )
 
     def rows(self) -> Int64:
@@ -103,7 +113,7 @@ class Labels:
         return np.searchsorted(self.frames, np.arange(1, self.length + 2)).astype(np.int64)
 
 
-def make(
+def make(  # noqa: PLR0913  # the columns of a table
     frames: NDArray[np.generic],
     ids: NDArray[np.generic],
     boxes: NDArray[np.generic],

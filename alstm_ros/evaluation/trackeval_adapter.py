@@ -1,4 +1,4 @@
-"""Scores through TrackEval, from arrays instead of its folders of files; its preprocessing and metrics are untouched."""
+"""Scores through TrackEval, from arrays instead of its folders of files; preprocessing and metrics are its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from alstm_ros.evaluation.labels import Labels
 from alstm_ros.types import Float64, Int64
 
 BENCHMARKS = ("MOT15", "MOT16", "MOT17", "MOT20", "none")
-"""Whose preprocessing is applied: MOT16, MOT17 and MOT20 drop what matches a distractor, MOT15 and none drop nothing."""
+"""Whose preprocessing is applied: MOT16, MOT17 and MOT20 drop what hits a distractor, MOT15 and none drop nothing."""
 
 METRICS = {"HOTA": HOTA(), "CLEAR": CLEAR({"PRINT_CONFIG": False}), "Identity": Identity({"PRINT_CONFIG": False})}
 
@@ -72,7 +72,7 @@ class _Arrays(MotChallenge2DBox):  # type: ignore[misc]  # the library has no ty
         size = labels.boxes[:, 2:] - labels.boxes[:, :2]
         dets = np.concatenate([labels.boxes[:, :2], size, labels.ids[:, None].astype(np.float64)], axis=1)
         prefix = "gt" if is_gt else "tracker"
-        # TrackEval judges pedestrians only, its class 1; MOT15 has no classes, and what is published is taken as judged.
+        # TrackEval judges pedestrians only, its class 1; results carry no class, and who calls has chosen what to judge.
         classes = labels.classes if is_gt else np.ones(len(labels), np.int64)
         raw: dict[str, Any] = {
             f"{prefix}_ids": [labels.ids[part] for part in frames],

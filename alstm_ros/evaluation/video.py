@@ -52,7 +52,7 @@ class Video:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             try:
-                for number, picture in enumerate(container.decode(stream), 1):  # noqa: B007  # told after the loop
+                for number, picture in enumerate(container.decode(stream), 1):
                     time = picture.time if picture.time is not None else (number - 1) / self._fps
                     image = picture.to_ndarray(format="bgr24")
                     yield number, Frame(np.asarray(image, np.uint8), round(time * SECOND))

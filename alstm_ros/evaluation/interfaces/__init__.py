@@ -1,4 +1,4 @@
-"""Message definitions for reading and writing bags where no ROS is installed: the .msg texts in the folders beside this file.
+"""Message definitions for reading and writing bags where no ROS is installed: the .msg texts beside this file.
 
 A test compares them with `msg/` of this repository and with the type hashes of vision_msgs 4.1.1.
 """

@@ -1,0 +1,58 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from alstm_ros.config import Config, load
+from alstm_ros.errors import ConfigError
+from alstm_ros.options import replace
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Adds `--config` and `--set`."""
+    parser.add_argument(
+        "--config", type=Path, metavar="YAML", help="the node's parameter file ('/**: ros__parameters:')"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        dest="changes",
+        help="one parameter, such as tracks.birth_score=0.6; wins over the file; may be repeated",
+    )
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """The config that the two options describe.
+
+    Raises:
+        ConfigError: the file or a parameter is refused.
+    """
+    config = load(args.config) if args.config else Config()
+    changes: dict[str, object] = {}
+    for item in args.changes:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {item} lacks its '='; it must look like tracks.birth_score=0.6.")
+        changes[name] = yaml.safe_load(value)
+    return replace(config, changes)
+
+
+def add_jobs(parser: argparse.ArgumentParser) -> None:
+    """Adds `--jobs` and `--dask`."""
+    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="work on so many at once (default 1)")
+    parser.add_argument("--dask", metavar="ADDRESS", help="work on a Dask cluster, such as tcp://scheduler:8786")
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    """Prints one JSON object on stdout."""
+    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,137 @@
+"""The pipeline over a recording: every frame in order, none dropped, the same bytes every time."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.config import Config
+from alstm_ros.errors import DataError
+from alstm_ros.evaluation.progress import Progress
+from alstm_ros.evaluation.sinks import RunInfo, open_sinks
+from alstm_ros.evaluation.sources import AnyFrame, DetectionFrame, Source
+from alstm_ros.pipeline import Detector, Frame, Pipeline
+from alstm_ros.types import FrameResult
+
+Step = Callable[[AnyFrame], FrameResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did.
+
+    Attributes:
+        name: the source's name.
+        frames: frames that were tracked.
+        objects: ids that were published at least once.
+        seconds: time it took.
+        problems: one sentence for each thing that could not be read.
+        interrupted: whether the user stopped it.
+        outputs: the files that were written.
+    """
+
+    name: str
+    frames: int
+    objects: int
+    seconds: float
+    problems: tuple[str, ...]
+    interrupted: bool
+    outputs: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def stop_politely() -> Iterator[Callable[[], bool]]:
+    """Lets the frame at hand be finished when the user presses ctrl-C; a second one stops at once.
+
+    Yields:
+        Tells whether to stop. Outside of the main thread, which gets no signals, it never does.
+    """
+    asked = False
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def image_step(config: Config, detector: Detector) -> Step:
+    """Tracking from images, by the pipeline that the node runs."""
+    pipeline = Pipeline(config, detector)
+
+    def step(frame: AnyFrame) -> FrameResult:
+        if not isinstance(frame, Frame):
+            raise DataError("A detector needs images; this source holds detections.")
+        return pipeline.process(frame)
+
+    return step
+
+
+def detection_step(config: Config) -> Step:
+    """Tracking from detections that were made before."""
+    tracker = TrackManager(config, IdCounter())
+
+    def step(frame: AnyFrame) -> FrameResult:
+        if not isinstance(frame, DetectionFrame):
+            raise DataError("This source holds images; they need a detector.")
+        return tracker.update(frame.detections, frame.stamp_ns, frame.camera_motion)
+
+    return step
+
+
+def replay(source: Source, step: Step, outputs: list[Path], info: RunInfo, *, quiet: bool = False) -> Replayed:
+    """Walks a source and writes what comes of it.
+
+    Ctrl-C ends it early; the files then hold what was tracked until then.
+
+    Args:
+        source: where frames come from.
+        step: what to do with each.
+        outputs: files to write, by suffix.
+        info: for the files.
+        quiet: show no progress.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DataError: an output cannot be written.
+    """
+    seen: set[int] = set()
+    progress = Progress(source.name, source.length, quiet=quiet)
+    with open_sinks(outputs, info) as sinks:
+        with stop_politely() as stopped:
+            for number, frame in source:
+                result = step(frame)
+                for sink in sinks:
+                    sink.write(number, frame, result)
+                seen.update(result.tracks.ids[result.tracks.published].tolist())
+                progress.step()
+                if stopped():
+                    break
+        progress.close()
+    return Replayed(
+        source.name,
+        progress.done,
+        len(seen),
+        progress.seconds,
+        tuple(source.problems),
+        stopped(),
+        tuple(str(path) for path in outputs),
+    )

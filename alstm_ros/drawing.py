@@ -32,7 +32,7 @@ class Mark:
         box: left, top, right, bottom in pixels of the source image.
         name: the class name.
         score: 0..1.
-        lost: whether the box is only predicted; such a one is dashed and leaves no trail.
+        lost: whether it was not seen in this frame, its box only predicted; it is dashed then and leaves no trail.
     """
 
     id: str
@@ -43,18 +43,23 @@ class Mark:
 
 
 def marks(tracks: Tracks, classes: Sequence[str], prefix: str = "") -> list[Mark]:
-    """What to draw of these tracks: the confirmed and the lost ones, in the order of their ids.
+    """What to draw of these tracks: all but the tentative ones, in the order of their ids.
 
     Args:
         tracks: every living track.
         classes: class names, by class index.
         prefix: put before every id.
     """
-    rows = zip(tracks.ids.tolist(), tracks.boxes.tolist(), tracks.classes.tolist(), tracks.scores.tolist(), strict=True)
+    seen = tracks.detection >= 0
     return [
-        Mark(f"{prefix}{track_id}", tuple(box), classes[index], score, state == TrackState.LOST)
-        for (track_id, box, index, score), state in zip(rows, tracks.states.tolist(), strict=True)
-        if state != TrackState.TENTATIVE
+        Mark(
+            f"{prefix}{tracks.ids[row]}",
+            tuple(tracks.boxes[row].tolist()),
+            classes[tracks.classes[row]],
+            float(tracks.scores[row]),
+            lost=not seen[row],
+        )
+        for row in np.flatnonzero(tracks.states != TrackState.TENTATIVE)
     ]
 
 

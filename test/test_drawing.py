@@ -149,7 +149,7 @@ def test_marks_of_tracks(prefix: str) -> None:
         velocities=np.zeros((n, 2), np.float32),
         ages_ns=np.zeros(n, np.int64),
         unseen_ns=np.zeros(n, np.int64),
-        detection=np.full(n, -1),
+        detection=np.array([1, 0, -1]),
         confidences=np.zeros(n, np.float32),
         embeddings=np.zeros((n, 0), np.float32),
     )

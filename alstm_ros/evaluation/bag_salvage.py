@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from mcap.exceptions import EndOfFile, McapError
+from mcap.exceptions import EndOfFile
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
@@ -39,17 +41,16 @@ def salvage(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:
 def salvage_topics(path: Path) -> list[Found]:
     """The topics that can be read, with the number of their messages; reads the file through."""
     if path.suffix == ".db3":
-        with contextlib.suppress(sqlite3.Error), contextlib.closing(_connect(path)) as database:
+        with contextlib.suppress(sqlite3.Error), _database(path) as database:
             names = database.execute("SELECT id, name, type FROM topics").fetchall()
-            kinds = {name: kind for _, name, kind in names}
-            counts = dict.fromkeys(kinds, 0)
+            tally = dict.fromkeys((name for _, name, _ in names), 0)
             for topic, _, _ in _rows(path, []):
-                counts[topic] += 1
-            return [(name, kinds[name], counts[name], "", False) for name in kinds]
+                tally[topic] += 1
+            return [(name, kind, tally[name], "", False) for _, name, kind in names]
         return []
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
-    counts: dict[int, int] = {}  # type: ignore[no-redef]  # by name above, by channel here
+    counts: dict[int, int] = {}
     for record in _records(path, []):
         if isinstance(record, Schema):
             schemas[record.id] = record
@@ -93,14 +94,31 @@ def _records(path: Path, losses: list[str]) -> Iterator[object]:
             yield from inside
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+@contextlib.contextmanager
+def _database(path: Path) -> Iterator[sqlite3.Connection]:
+    """Opens a copy of a database that SQLite may refuse because the file is shorter than its head says.
+
+    With "version-valid-for" unlike the change counter, SQLite takes the number of pages from the file's size
+    (https://sqlite.org/fileformat.html, 1.3.7 and 1.3.12). A journal beside the file is replayed into the copy.
+    """
+    with tempfile.TemporaryDirectory(prefix="alstm-bag-") as folder:
+        copy = Path(folder) / path.name
+        for suffix in ("", "-wal", "-journal"):
+            original = path.with_name(path.name + suffix)
+            if original.is_file():
+                shutil.copyfile(original, copy.with_name(copy.name + suffix))
+        if not copy.with_name(f"{copy.name}-wal").is_file():
+            with copy.open("r+b") as file:
+                file.seek(92)
+                file.write(b"\0\0\0\0")
+        with contextlib.closing(sqlite3.connect(copy)) as database:
+            yield database
 
 
 def _rows(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:
     done = 0
     try:
-        with contextlib.closing(_connect(path)) as database:
+        with _database(path) as database:
             names = dict(database.execute("SELECT id, name FROM topics"))
             # In order of writing: an index over the time may itself be damaged.
             for topic, stamp, data in database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY rowid"):
@@ -110,5 +128,3 @@ def _rows(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:
     except sqlite3.Error as error:
         losses.append(f"the database is damaged after {done} messages ({error}); what follows is lost.")
 
-
-__all__ = ["McapError", "salvage", "salvage_topics"]

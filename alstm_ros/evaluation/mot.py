@@ -1,7 +1,7 @@
 """MOTChallenge text in and out: detections, ground truth, results, sequence facts, camera motion.
 
 Rows are `frame,id,left,top,width,height,score,class,visibility`, frames from 1 (https://motchallenge.net/instructions/).
-Ground truth has in the place of the score whether the row counts; MOT15 has world coordinates from the eighth column on.
+Ground truth has in the place of the score whether the row counts; MOT15 has world coordinates after it.
 """
 
 from __future__ import annotations

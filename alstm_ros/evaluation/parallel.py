@@ -55,6 +55,6 @@ def _client(address: str) -> Any:
     except ImportError as error:
         raise DependencyError("--dask needs the Python package 'distributed'; install it with pip.") from error
     try:
-        return Client(address, timeout="10s")  # type: ignore[no-untyped-call]
+        return Client(address, timeout="5s")  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ConfigError(f"No Dask scheduler answers at {address}: {error}.") from error

@@ -72,7 +72,7 @@ class _Arrays(MotChallenge2DBox):  # type: ignore[misc]  # the library has no ty
         size = labels.boxes[:, 2:] - labels.boxes[:, :2]
         dets = np.concatenate([labels.boxes[:, :2], size, labels.ids[:, None].astype(np.float64)], axis=1)
         prefix = "gt" if is_gt else "tracker"
-        # TrackEval judges pedestrians only, its class 1; results carry no class, and who calls has chosen what to judge.
+        # TrackEval judges its class 1 alone; results carry no class, and who calls has chosen what to judge.
         classes = labels.classes if is_gt else np.ones(len(labels), np.int64)
         raw: dict[str, Any] = {
             f"{prefix}_ids": [labels.ids[part] for part in frames],

@@ -1,0 +1,216 @@
+"""The Association LSTM in the tracker: a state for each track, one step a frame, costs corrected for candidate pairs.
+
+After Lu, Lu and Tang, "Online Video Object Detection using Association LSTM" (ICCV 2017), with a recurrence that follows
+identity: each track owns its (h, c), and its state stays as it is while the track is unseen.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alstm_ros.association.associator import Candidates, Refinement
+from alstm_ros.association.features import APPEARANCE, PAIR, STEP, appearance, pair_features, step_features
+from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from alstm_ros.errors import ModelError
+from alstm_ros.types import Detections, Float32, Int64
+
+KIND = "association"
+"""What the model file's metadata says that it is."""
+VERSION = "1"
+"""The layout of inputs and outputs that this code speaks."""
+STATES = ("h1", "c1", "h2", "c2")
+_LOOKS_MEMORY = 0.9
+"""Share of a track's running appearance that stays at each detection."""
+
+Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+"""Runs the model file: arrays by input name to arrays by output name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The sizes and the scale of a model file.
+
+    Attributes:
+        hidden: length of each state vector.
+        embedding: length of the association feature.
+        bound: largest correction of a cost.
+    """
+
+    hidden: int
+    embedding: int
+    bound: float
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str]) -> Layout:
+        """Reads a model file's metadata.
+
+        Raises:
+            ModelError: it describes no association model of this layout.
+        """
+        if metadata.get("kind") != KIND or metadata.get("layout") != VERSION:
+            raise ModelError(
+                f"The model file says kind {metadata.get('kind')!r} and layout {metadata.get('layout')!r} of itself; "
+                f"an association model of this version says {KIND!r} and {VERSION!r}."
+            )
+        try:
+            sizes = json.loads(metadata["sizes"])
+            layout = cls(int(sizes["hidden"]), int(sizes["embedding"]), float(sizes["bound"]))
+            fits = (int(sizes["step"]), int(sizes["pair"])) == (STEP, PAIR)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"The association model's sizes {metadata.get('sizes')!r} cannot be read.") from error
+        if not fits:
+            raise ModelError(f"The association model was made for other features than these ({STEP} a step, {PAIR} a pair).")
+        return layout
+
+
+class LearnedAssociator:
+    """Corrects costs and refines boxes and scores with the network; see associator.Associator."""
+
+    def __init__(self, run: Run, layout: Layout) -> None:
+        """Starts without state.
+
+        Args:
+            run: runs the model file.
+            layout: its sizes.
+        """
+        self._run, self._layout = run, layout
+        self._looks = Looks()
+        self._states = {name: np.zeros((0, layout.hidden), np.float32) for name in STATES}
+        self._keys = np.zeros((0, layout.embedding + 2), np.float32)
+
+    @property
+    def width(self) -> int:
+        """Length of an embedding."""
+        return self._layout.embedding
+
+    def correct(self, candidates: Candidates) -> Float32:
+        """What to add to the pairs' costs: `(P,)` float32, within the layout's bound."""
+        if not len(candidates.rows):
+            return np.zeros(0, np.float32)
+        self._grow(candidates.tracks.slots)
+        looks, seen = self._looks(candidates)
+        pairs = pair_features(candidates, looks, seen)
+        keys = self._keys[candidates.tracks.slots[candidates.rows]]
+        return np.asarray(self._call(None, None, pairs, keys)["correction"], np.float32)
+
+    def advance(
+        self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
+    ) -> Refinement:
+        """One step for matched and newborn tracks; see associator.Associator."""
+        looks, _ = self._looks(candidates)
+        x = step_features(candidates, candidates.costs + corrections, rows, columns, born, looks)
+        which, found = np.concatenate([candidates.tracks.slots[rows], slots]), np.concatenate([columns, born])
+        self._looks.learn(candidates, which, found, len(rows))
+        if not len(which):
+            nothing = np.zeros(0, np.float32)
+            return Refinement(np.zeros((0, 4), np.float32), nothing, nothing, np.zeros((0, self.width), np.float32))
+        self._grow(which)
+        self.forget(slots)
+        out = self._call(x, {name: state[which] for name, state in self._states.items()}, None, None)
+        for name, state in self._states.items():
+            state[which] = out[f"{name}_next"]
+        self._keys[which] = out["key"]
+        confidences = np.array(out["same"], np.float32)
+        confidences[len(rows) :] = np.nan
+        return Refinement(
+            refine(candidates, rows, found, out["box"]),
+            np.asarray(out["score"], np.float32),
+            confidences,
+            self._keys[which, : self.width],
+        )
+
+    def forget(self, slots: NDArray[Any]) -> None:
+        """Clears the state of these slots."""
+        for state in (*self._states.values(), self._keys):
+            state[slots[slots < len(state)]] = 0
+
+    def _grow(self, slots: Int64) -> None:
+        """Makes room for these slots."""
+        need = int(slots.max(initial=-1)) + 1
+        if need > len(self._keys):
+            more = max(need, 2 * len(self._keys)) - len(self._keys)
+            self._keys = np.pad(self._keys, ((0, more), (0, 0)))
+            self._states = {name: np.pad(state, ((0, more), (0, 0))) for name, state in self._states.items()}
+
+    def _call(
+        self, x: Float32 | None, states: Mapping[str, Float32] | None, pairs: Float32 | None, keys: Float32 | None
+    ) -> Mapping[str, NDArray[Any]]:
+        """Runs the file; the half that is not asked for gets one row of zeros, which every engine can run."""
+        blank = np.zeros((1, self._layout.hidden), np.float32)
+        feed: dict[str, NDArray[Any]] = {"x": np.zeros((1, STEP), np.float32) if x is None else x}
+        feed |= dict.fromkeys(STATES, blank) if states is None else states
+        feed["pairs"] = np.zeros((1, PAIR), np.float32) if pairs is None else pairs
+        feed["keys"] = np.zeros((1, self._keys.shape[1]), np.float32) if keys is None else keys
+        return self._run(feed)
+
+
+class Looks:
+    """Appearance vectors: of a frame's detections, and a running mean for each track."""
+
+    def __init__(self) -> None:
+        """Starts with nothing seen."""
+        self._seen = np.zeros((0, APPEARANCE), np.float32)
+        self._mean: Float32 | None = None
+        self._projection = np.zeros((0, APPEARANCE), np.float32)
+
+    def __call__(self, candidates: Candidates) -> tuple[Float32 | None, Float32 | None]:
+        """Vectors of the detections `(N, APPEARANCE)` and of the tracks `(T, APPEARANCE)`, or None where there are none."""
+        looks = self._of(candidates.detections)
+        if looks is None:
+            return None, None
+        self._grow(candidates.tracks.slots)
+        return looks, self._seen[candidates.tracks.slots]
+
+    def learn(self, candidates: Candidates, slots: Int64, columns: Int64, matched: int) -> None:
+        """Takes over the vectors of matched tracks, of which there are `matched`, and of the newborn ones after them."""
+        looks = self._of(candidates.detections)
+        if looks is None or not len(slots):
+            return
+        self._grow(slots)
+        self._seen[slots[matched:]] = 0
+        mixed = _LOOKS_MEMORY * self._seen[slots] + (1 - _LOOKS_MEMORY) * looks[columns]
+        self._seen[slots] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)
+
+    def _of(self, detections: Detections) -> Float32 | None:
+        features = detections.features
+        if features is None or not len(detections):
+            return None
+        if features.shape[1] != len(self._projection):
+            # a fixed random projection keeps angles, whatever the detector's width
+            draw = np.random.default_rng(APPEARANCE).standard_normal((features.shape[1], APPEARANCE))
+            self._projection = draw.astype(np.float32)
+        return appearance(detections, self._projection)
+
+    def _grow(self, slots: Int64) -> None:
+        need = int(slots.max(initial=-1)) + 1
+        if need > len(self._seen):
+            self._seen = np.pad(self._seen, ((0, max(need, 2 * len(self._seen)) - len(self._seen)), (0, 0)))
+
+
+def refine(candidates: Candidates, rows: Int64, found: Int64, change: NDArray[Any]) -> Float32:
+    """Refined boxes: the detected box, taken a share of the way to the predicted one, and shifted.
+
+    Args:
+        candidates: the frame's pairs.
+        rows: `(M,)` matched tracks.
+        found: `(M + B,)` their detections, then those of newborn tracks, which have no prediction.
+        change: `(M + B, 8)` the share per axis (cx, cy, w, h), then the shift: in heights, log ratios for the size.
+
+    Returns:
+        `(M + B, 4)` float32 xyxy.
+    """
+    boxes = xyxy_to_cxcywh(candidates.detections.boxes[found])
+    goal = boxes.copy()
+    goal[: len(rows)] = xyxy_to_cxcywh(candidates.tracks.predicted[rows])
+    height = np.maximum(boxes[:, 3:], 1)
+    out = boxes.copy()
+    out[:, :2] += change[:, :2] * np.clip(goal[:, :2] - boxes[:, :2], -height, height) + change[:, 4:6] * height
+    ratio = np.clip(np.log(np.maximum(goal[:, 2:], 1) / np.maximum(boxes[:, 2:], 1)), -1, 1)
+    out[:, 2:] *= np.exp(change[:, 2:4] * ratio + change[:, 6:])
+    return cxcywh_to_xyxy(out).astype(np.float32)

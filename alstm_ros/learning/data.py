@@ -1,0 +1,228 @@
+"""Training data: clips of scenes with a detector drawn for each, recorded by the running tracker, cut into windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from alstm_ros.association.features import APPEARANCE, PAIR, STEP
+from alstm_ros.association.lstm import LearnedAssociator
+from alstm_ros.config import Config
+from alstm_ros.errors import DataError
+from alstm_ros.learning import scenes
+from alstm_ros.learning.losses import Pairs
+from alstm_ros.learning.noise import Detector, draw_noise
+from alstm_ros.learning.rollout import Tape, record
+from alstm_ros.learning.scenes import Scene
+from alstm_ros.learning.simulation import simulate
+
+
+@dataclass(frozen=True, slots=True)
+class DataConfig:
+    """Where clips come from.
+
+    Attributes:
+        sequences: folder of sequences in MOTChallenge's layout; empty for simulated scenes alone.
+        hold_every: every so many-th sequence, in the order of names, is set aside and never trained on; 0 keeps all.
+        simulated: share of clips that are simulated scenes.
+        clips: clips recorded in each phase.
+        frames: frames of a clip, at most.
+        window: frames of a training window.
+        lead: first frames of a window whose pairs are not judged, for tracks come without their past.
+        mistakes: wrong matches forced on the tracker, a second, in half of the clips.
+        reverse: whether half of the clips run backwards.
+    """
+
+    sequences: str = ""
+    hold_every: int = 5
+    simulated: float = 0.4
+    clips: int = 500
+    frames: int = 240
+    window: int = 48
+    lead: int = 6
+    mistakes: float = 0.3
+    reverse: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Some windows: tracks as rows of padded sequences, pairs of all frames in one list.
+
+    Attributes:
+        x: `(R, L, STEP)` float32.
+        lengths: `(R,)` int64.
+        score: `(R, L)`, see Tape; -1 in the padding.
+        same: `(R, L)` likewise.
+        goal: `(R, L, 4)`, zeros where there is no truth.
+        pull: `(R, L, 4)`.
+        real: `(R, L)` float32, 1 where there is a true box.
+        triple: `(R, L)` float32, 1 where this step and the two before are one object in evenly spaced frames.
+        g: `(P, PAIR)` float32.
+        at: `(P,)` int64, row * L + step whose key the pair's track had.
+        pairs: the rest; `correction` is zeros.
+    """
+
+    x: Tensor
+    lengths: Tensor
+    score: Tensor
+    same: Tensor
+    goal: Tensor
+    pull: Tensor
+    real: Tensor
+    triple: Tensor
+    g: Tensor
+    at: Tensor
+    pairs: Pairs
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on a device."""
+        moved = {f.name: getattr(self.pairs, f.name) for f in fields(Pairs)}
+        pairs = Pairs(**{name: v.to(device) if isinstance(v, Tensor) else v for name, v in moved.items()})
+        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "pairs"}
+        return Batch(**{name: tensor.to(device) for name, tensor in own.items()}, pairs=pairs)
+
+
+def split(folder: Path, hold_every: int) -> tuple[list[Path], list[Path]]:
+    """The sequences to train on and those set aside: every `hold_every`-th by name.
+
+    Raises:
+        DataError: the folder holds no sequence.
+    """
+    every = sorted(path.parent for path in folder.glob("*/gt.txt"))
+    if not every:
+        raise DataError(f"{folder} holds no sequence; it must hold folders with gt.txt and seqinfo.ini.")
+    held = every[hold_every - 1 :: hold_every] if hold_every else []
+    return [path for path in every if path not in held], held
+
+
+def draw_clip(rng: np.random.Generator, sources: Sequence[Scene], config: DataConfig) -> Scene:
+    """A clip: simulated or cut from a sequence, then changed in the ways that keep it true."""
+    if not sources or rng.random() < config.simulated:
+        clip = simulate(rng, config.frames)
+    else:
+        source = sources[rng.integers(len(sources))]
+        step = int(rng.choice([1, 1, 1, 1, 2, 3, 4, 5]))
+        length = min(len(source), config.frames * min(step, 2))
+        clip = scenes.cut(source, int(rng.integers(len(source) - length + 1)), length)
+        clip = scenes.keep_frames(clip, np.arange(0, len(clip), step))
+        clip = scenes.resize(clip, float(np.exp(rng.uniform(np.log(0.25), 0))))
+    if rng.random() < 0.25:  # a camera that loses frames at random
+        keep = np.flatnonzero(rng.random(len(clip)) > rng.uniform(0.05, 0.6))
+        clip = scenes.keep_frames(clip, keep) if len(keep) > 1 else clip
+    if rng.random() < 0.5:
+        clip = scenes.mirror(clip)
+    if config.reverse and rng.random() < 0.5:
+        clip = scenes.reverse(clip)
+    if rng.random() < 0.3:
+        amount = rng.uniform(0.0, 0.02) * clip.size[1]
+        path = np.cumsum(rng.normal(0, amount, (len(clip), 2)), axis=0) * np.array([1.0, 0.4])
+        clip = scenes.shake(clip, path, np.ones(len(clip)), known=bool(rng.random() < 0.7))
+    return replace(clip, affines=None) if rng.random() < 0.25 else clip
+
+
+def make_tape(
+    seed: Sequence[int], sources: Sequence[Scene], config: DataConfig, tracker: Config, inner: LearnedAssociator | None
+) -> Tape:
+    """Records one clip; the same seed and model give the same tape."""
+    rng = np.random.default_rng(list(seed))
+    clip = draw_clip(rng, sources, config)
+    while len(clip.ids) == 0:
+        clip = draw_clip(rng, sources, config)
+    noise = draw_noise(rng, APPEARANCE)
+    mistakes = config.mistakes if rng.random() < 0.5 else 0.0
+    return record(clip, Detector(clip, noise, rng), rng, tracker, inner, mistakes)
+
+
+def make_batch(windows: Sequence[tuple[Tape, int]], config: DataConfig, limit: float) -> Batch:
+    """Puts windows together.
+
+    Args:
+        windows: tapes and the first frame in each.
+        config: the window's length and lead.
+        limit: cost of matching nothing, the tracker's `association.max_cost`.
+
+    Returns:
+        The batch.
+    """
+    rows: list[tuple[Tape, np.ndarray]] = []
+    parts: dict[str, list[np.ndarray]] = {}
+    total_row = total_column = 0
+    for tape, first in windows:
+        a, b = np.searchsorted(tape.step_frame, [first, first + config.window])
+        order = a + np.lexsort((tape.step_index[a:b], tape.step_track[a:b]))
+        known, starts = np.unique(tape.step_track[order], return_index=True)
+        base = len(rows)
+        rows += [(tape, steps) for steps in np.split(order, starts[1:]) if len(steps)]
+        c, d = np.searchsorted(tape.pair_frame, [first + config.lead, first + config.window])
+        if c == d or not len(known):
+            continue
+        place = np.minimum(np.searchsorted(known, tape.pair_track[c:d]), len(known) - 1)
+        since = tape.step_index[order][starts]  # the first step of each track in this window
+        step = tape.pair_index[c:d] - since[place]
+        inside = (known[place] == tape.pair_track[c:d]) & (step >= 0)
+        frame = tape.pair_frame[c:d] - first
+        wide = int(max(tape.pair_row[c:d].max(), tape.pair_column[c:d].max())) + 1
+        new = {
+            "row": base + place, "step": step, "g": tape.pair_g[c:d], "cost": tape.pair_cost[c:d],
+            "label": tape.pair_label[c:d], "row_use": tape.pair_row_use[c:d], "column_use": tape.pair_column_use[c:d],
+            "group_row": total_row + frame * wide + tape.pair_row[c:d],
+            "group_column": total_column + frame * wide + tape.pair_column[c:d],
+        }  # fmt: skip
+        for name, values in new.items():
+            parts.setdefault(name, []).append(values[inside])
+        total_row += config.window * wide
+        total_column += config.window * wide
+    length = max((len(steps) for _, steps in rows), default=1)
+    batch = _sequences(rows, length)
+    joined = {name: np.concatenate(values) for name, values in parts.items()} if parts else _no_pairs()
+    label = torch.from_numpy(joined["label"])
+    cost = torch.from_numpy(joined["cost"].astype(np.float32))
+    pairs = Pairs(
+        cost=cost,
+        correction=torch.zeros_like(cost),
+        row=torch.from_numpy(np.unique(joined["group_row"], return_inverse=True)[1]),
+        column=torch.from_numpy(np.unique(joined["group_column"], return_inverse=True)[1]),
+        positive=label == 1,
+        use=label >= 0,
+        row_use=torch.from_numpy(joined["row_use"]),
+        column_use=torch.from_numpy(joined["column_use"]),
+        limit=limit,
+    )
+    at = torch.from_numpy(joined["row"] * length + joined["step"]).long()
+    return Batch(**batch, g=torch.from_numpy(joined["g"].astype(np.float32)), at=at, pairs=pairs)
+
+
+def _sequences(rows: Sequence[tuple[Tape, np.ndarray]], length: int) -> dict[str, Tensor]:
+    """Pads the tracks' steps."""
+    x = np.zeros((len(rows), length, STEP), np.float32)
+    score, same = np.full((2, len(rows), length), -1, np.float32)
+    goal, pull = np.zeros((2, len(rows), length, 4), np.float32)
+    triple = np.zeros((len(rows), length), np.float32)
+    for k, (tape, steps) in enumerate(rows):
+        n = len(steps)
+        x[k, :n] = tape.step_x[steps]
+        score[k, :n], same[k, :n] = tape.step_score[steps], tape.step_same[steps]
+        goal[k, :n], pull[k, :n] = tape.step_goal[steps], tape.step_pull[steps]
+        frame, who = tape.step_frame[steps], tape.step_object[steps]
+        one = (who[2:] == who[1:-1]) & (who[1:-1] == who[:-2]) & (who[2:] >= 0)
+        triple[k, 2:n] = one & (frame[2:] - frame[1:-1] == 1) & (frame[1:-1] - frame[:-2] == 1)
+    real = np.isfinite(goal).all(axis=2)
+    real &= (np.arange(length) < np.array([len(steps) for _, steps in rows])[:, None]) & (score > 0)
+    found = {
+        "x": x, "score": score, "same": same, "goal": np.where(real[..., None], goal, 0), "pull": pull,
+        "real": real.astype(np.float32), "triple": triple,
+    }  # fmt: skip
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in found.items()}
+    tensors["lengths"] = torch.tensor([len(steps) for _, steps in rows])
+    return tensors
+
+
+def _no_pairs() -> dict[str, np.ndarray]:
+    whole = {name: np.zeros(0, np.int64) for name in ("row", "step", "label", "group_row", "group_column")}
+    flags = {name: np.zeros(0, bool) for name in ("row_use", "column_use")}
+    return whole | flags | {"cost": np.zeros(0, np.float32), "g": np.zeros((0, PAIR), np.float32)}

@@ -1,0 +1,135 @@
+"""What the network is taught. Every loss returns a scalar tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812  # its usual name
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """The candidate pairs of a batch.
+
+    Attributes:
+        cost: `(P,)` by the rules.
+        correction: `(P,)` by the network.
+        row: `(P,)` int64, which track of which frame; pairs of one compete.
+        column: `(P,)` int64, which detection of which frame; likewise.
+        positive: `(P,)` bool, the pair is the same object.
+        use: `(P,)` bool, false where it counts neither way; it is left out of every softmax.
+        row_use: `(P,)` bool, whether the truth of the pair's row is known.
+        column_use: `(P,)` bool, whether the truth of the pair's column is known.
+        limit: the cost of matching nothing.
+    """
+
+    cost: Tensor
+    correction: Tensor
+    row: Tensor
+    column: Tensor
+    positive: Tensor
+    use: Tensor
+    row_use: Tensor
+    column_use: Tensor
+    limit: float
+
+
+def association(pairs: Pairs, kind: str, temperature: float = 0.1, margin: float = 0.2) -> Tensor:
+    """Association loss.
+
+    Args:
+        pairs: the batch's pairs.
+        kind: `assignment` (cross-entropy over a row or a column and "none", both ways), `infonce` (the same without
+            "none", rows that have a positive), or `contrastive` (costs beyond a margin on either side of the limit).
+        temperature: of the softmaxes, in units of cost.
+        margin: of `contrastive`.
+
+    Returns:
+        The mean, weighted towards what the rules get wrong or nearly so.
+    """
+    total = pairs.cost + pairs.correction
+    if kind == "contrastive":
+        off = torch.where(pairs.positive, total - (pairs.limit - margin), (pairs.limit + margin) - total)
+        known = pairs.use & (pairs.row_use | pairs.positive)
+        return (F.relu(off)[known] ** 2).sum() / known.sum().clamp(min=1)
+    none = 0.0 if kind == "infonce" else 1.0
+    parts = []
+    for group, known in ((pairs.row, pairs.row_use), (pairs.column, pairs.column_use)):
+        loss, has = _groups(total, pairs, group, temperature, none)
+        with torch.no_grad():
+            hard = 1 - torch.exp(-_groups(pairs.cost, pairs, group, temperature, 1.0)[0])
+        take = torch.zeros_like(has).index_fill(0, group[known & pairs.use], value=True)
+        if kind == "infonce":
+            take &= has
+        weight = (0.05 + hard) * take
+        parts.append((loss * weight).sum() / weight.sum().clamp(min=1))
+    return torch.stack(parts).mean()
+
+
+def _groups(total: Tensor, pairs: Pairs, group: Tensor, temperature: float, none: float) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each group `(G,)` and whether it holds a positive `(G,)`."""
+    count = int(group.max()) + 1 if len(group) else 0
+    logits = (pairs.limit - total) / temperature  # "none" has logit 0
+    chances = torch.exp(logits.clamp(max=30)) * pairs.use
+    mass = torch.full((count,), none, device=total.device).index_add(0, group, chances)
+    good = pairs.positive & pairs.use
+    right = torch.zeros(count, device=total.device).index_add(0, group, chances * good)
+    has = torch.zeros(count, dtype=torch.bool, device=total.device).index_fill(0, group[good], value=True)
+    target = torch.where(has, right, torch.full_like(right, none))
+    return torch.log(mass.clamp(min=1e-9)) - torch.log(target.clamp(min=1e-9)), has
+
+
+def hard_negatives(pairs: Pairs, margin: float = 0.1) -> Tensor:
+    """Hinge: a positive pair must beat its strongest rival, in its row and in its column, by a margin."""
+    total = pairs.cost + pairs.correction
+    losses = []
+    for group, known in ((pairs.row, pairs.row_use), (pairs.column, pairs.column_use)):
+        count = int(group.max()) + 1 if len(group) else 0
+        rival = pairs.use & ~pairs.positive & known
+        best = torch.full((count,), 9.0, device=total.device)
+        best = best.scatter_reduce(0, group[rival], total[rival], "amin")
+        good = pairs.positive & pairs.use & known
+        losses.append(F.relu(total[good] - best[group[good]] + margin).sum() / good.sum().clamp(min=1))
+    return torch.stack(losses).mean() * 10
+
+
+def boxes(refined: Tensor, truth: Tensor, weight: Tensor, scale: float = 0.02) -> Tensor:
+    """Smooth L1 on boxes.
+
+    Args:
+        refined: `(N, 4)` centre and size relative to the detection, in its heights and log ratios.
+        truth: `(N, 4)` the same of the ground truth.
+        weight: `(N,)`, 0 where there is no truth: sparse labels suffice.
+        scale: where the loss turns from square to straight.
+
+    Returns:
+        The weighted mean, in units of `scale`.
+    """
+    loss = F.smooth_l1_loss(refined / scale, truth / scale, reduction="none").sum(1)
+    return (loss * weight).sum() / weight.sum().clamp(min=1)
+
+
+def smoothness(refined: Tensor, truth: Tensor, valid: Tensor, scale: float = 0.02) -> Tensor:
+    """Huber on second differences of refined boxes against the ground truth's, of one identity.
+
+    Args:
+        refined: `(N, 3, 4)` three boxes in a row, each minus its own ground truth, relative to height.
+        truth: `(N, 3, 4)` zeros are enough where `refined` is already a difference to the truth.
+        valid: `(N,)` float, whether the three are one object in three frames in a row.
+        scale: where it turns from square to straight.
+
+    Returns:
+        The mean.
+    """
+    off = (refined - truth) / scale
+    second = off[:, 0] - 2 * off[:, 1] + off[:, 2]  # (N, 4)
+    loss = F.huber_loss(second, torch.zeros_like(second), reduction="none").sum(1)
+    return (loss * valid).sum() / valid.sum().clamp(min=1)
+
+
+def chances(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+    """Binary cross-entropy of logits `(N,)` against 0 or 1, weighted."""
+    loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+    return (loss * weight).sum() / weight.sum().clamp(min=1)

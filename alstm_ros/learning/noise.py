@@ -1,0 +1,216 @@
+"""A noise model of detectors: what one would have found of a scene, and what of it is true.
+
+Errors are of two kinds, some that last over frames (a detector that does not like a pose goes on not liking it) and some
+that are new in each frame. Sizes are in box heights, scores are logits, durations in seconds, so that one set of numbers
+serves every frame rate and resolution.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alstm_ros.boxes import cxcywh_to_xyxy, nms, xyxy_to_cxcywh
+from alstm_ros.learning.scenes import Scene
+from alstm_ros.types import Detections, Float32, Float64, Int64
+
+FALSE = -1
+"""Truth of a detection that is no object."""
+DOUBLE = -2
+"""Truth of a second detection of an object; never counted for or against anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Noise:
+    """How a detector errs.
+
+    Attributes:
+        jitter: standard deviation of the box, in its heights.
+        lasting: share of the variance of boxes and scores that lasts over frames.
+        memory: seconds after which a lasting error is forgotten.
+        score: logit of the score of an object in plain view.
+        spread: standard deviation of that logit.
+        hiding: logits lost when an object is wholly hidden.
+        small: logits lost at a height of 20 pixels, half of it at 40, and so on.
+        drop: probability of a miss for no visible reason.
+        clutter: false detections a frame, in plain clutter that stays for a while.
+        double: probability of a second, worse box on an object.
+        floor: scores below this are not reported.
+        nms: boxes that overlap a better one by more than this are not reported.
+        width: length of the appearance vector, 0 for none.
+        likeness: cosine of two appearances of the same object, roughly.
+        uniform: cosine of two objects, roughly: people in uniforms, features that mostly say "person".
+    """
+
+    jitter: float = 0.02
+    lasting: float = 0.5
+    memory: float = 0.3
+    score: float = 2.8
+    spread: float = 0.9
+    hiding: float = 4.5
+    small: float = 1.0
+    drop: float = 0.02
+    clutter: float = 2.0
+    double: float = 0.06
+    floor: float = 0.1
+    nms: float = 0.7
+    width: int = 0
+    likeness: float = 0.7
+    uniform: float = 0.3
+
+
+def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
+    """A detector drawn from wide ranges, from an excellent one to a poor one.
+
+    Args:
+        rng: draws.
+        width: length of the appearance vector that two of five detectors offer.
+
+    Returns:
+        Its noise.
+    """
+    return Noise(
+        jitter=float(np.exp(rng.uniform(np.log(0.008), np.log(0.06)))),
+        lasting=float(rng.uniform(0.2, 0.8)),
+        memory=float(np.exp(rng.uniform(np.log(0.1), np.log(1.0)))),
+        score=float(rng.uniform(1.2, 3.5)),
+        spread=float(rng.uniform(0.5, 1.3)),
+        hiding=float(rng.uniform(2.5, 7.0)),
+        small=float(rng.uniform(0.0, 2.0)),
+        drop=float(np.exp(rng.uniform(np.log(0.003), np.log(0.15)))),
+        clutter=float(rng.uniform(0.0, 6.0)),
+        double=float(rng.uniform(0.0, 0.15)),
+        floor=0.1,
+        nms=float(rng.uniform(0.55, 0.8)),
+        width=width if rng.random() < 0.4 else 0,
+        likeness=float(rng.uniform(0.2, 0.95)),
+        uniform=float(rng.uniform(0.0, 0.9)),
+    )
+
+
+class Detector:
+    """Finds what is in a scene, frame after frame, with errors."""
+
+    def __init__(self, scene: Scene, noise: Noise, rng: np.random.Generator) -> None:
+        """Prepares one run over a scene.
+
+        Args:
+            scene: the ground truth.
+            noise: how to err.
+            rng: draws the errors.
+        """
+        self._scene, self._noise, self._rng = scene, noise, rng
+        self._rows = scene.rows()
+        self._known, self._who = np.unique(scene.ids, return_inverse=True)
+        self._lasting = rng.standard_normal((len(self._known), 5))  # errors of the four sides and of the score
+        wide = max(noise.width, 1)
+        own, common = _unit(rng.standard_normal((len(self._known), wide))), _unit(rng.standard_normal((1, wide)))
+        self._looks = _unit(np.sqrt(1 - noise.uniform) * own + np.sqrt(noise.uniform) * common)
+        self._clutter = np.zeros((0, 5))  # boxes and logits of what is no object
+        self._hidden = np.zeros(len(self._known))  # seconds for which an object is still missed
+        self._dt = 1 / 30 if len(scene) < 2 else float(np.median(np.diff(scene.stamps_ns))) / 1e9
+
+    def __call__(self, frame: int) -> tuple[Detections, Int64]:
+        """The detections of a frame; call it once for each frame, in order.
+
+        Returns:
+            Detections, best score first, and their truth `(N,)` int64: a row of the scene's arrays, FALSE or DOUBLE.
+        """
+        noise, rng = self._noise, self._rng
+        part = slice(int(self._rows[frame]), int(self._rows[frame + 1]))
+        who, visible = self._who[part], self._scene.visible[part].astype(np.float64)
+        keep = np.exp(-self._dt / noise.memory)
+        self._lasting = keep * self._lasting + np.sqrt(1 - keep**2) * rng.standard_normal(self._lasting.shape)
+        error = np.sqrt(noise.lasting) * self._lasting[who]
+        error = error + np.sqrt(1 - noise.lasting) * rng.standard_normal(error.shape)  # (n, 5) of unit variance
+        boxes = self._boxes(self._scene.boxes[part].astype(np.float64), visible, error[:, :4])
+        tall = np.maximum(self._scene.boxes[part, 3] - self._scene.boxes[part, 1], 1.0)
+        logits = noise.score + noise.spread * error[:, 4] - noise.hiding * (1 - visible) ** 1.5
+        logits -= noise.small * np.minimum(20.0 / tall, 2.0)
+        self._hidden = np.maximum(self._hidden - self._dt, 0)
+        missed = rng.random(len(who)) < noise.drop
+        longer = rng.random(len(who)) < 0.02 * self._dt * noise.drop / 0.02  # a few are missed for seconds
+        self._hidden[who[longer]] = rng.uniform(0.2, 3.0, longer.sum())
+        missed |= self._hidden[who] > 0
+        truth = np.arange(part.start, part.stop)
+        classes = self._scene.classes[part]
+        looks = self._appearance(who, visible)
+
+        extra = np.flatnonzero(~missed & (rng.random(len(who)) < noise.double))
+        worse = self._doubles(boxes[extra])
+        clutter = self._false(boxes)
+        everything = np.concatenate([boxes[~missed], worse, clutter[:, :4]])
+        logits = np.concatenate([logits[~missed], logits[extra] - rng.uniform(1.0, 4.0, len(extra)), clutter[:, 4]])
+        truth = np.concatenate([truth[~missed], np.full(len(extra), DOUBLE), np.full(len(clutter), FALSE)])
+        classes = np.concatenate([classes[~missed], classes[extra], np.zeros(len(clutter), np.int64)])
+        other = _unit(rng.standard_normal((len(clutter), looks.shape[1])))
+        looks = np.concatenate([looks[~missed], looks[extra], other])
+
+        scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
+        found = everything.astype(np.float32)
+        good = np.flatnonzero((scores >= noise.floor) & (found[:, 2] > found[:, 0] + 1) & (found[:, 3] > found[:, 1] + 1))
+        good = good[nms(found[good], scores[good], classes[good].astype(np.int64), noise.nms)]
+        features = looks[good].astype(np.float32) if noise.width else None
+        return Detections(found[good], scores[good], classes[good].astype(np.int64), features), truth[good].astype(np.int64)
+
+    def _boxes(self, boxes: Float64, visible: Float64, error: Float64) -> Float64:
+        """Boxes with their sides moved, the more the less is seen; hidden ones shrink to some part."""
+        if not len(boxes):
+            return boxes
+        size = xyxy_to_cxcywh(boxes)
+        # widths err less in pixels than heights do, since boxes of people are narrow
+        scale = self._noise.jitter * (1 + 2.5 * (1 - visible))[:, None] * size[:, 3:]
+        size = size + error * scale * np.array([0.7, 1.0, 0.8, 1.2])
+        shrink = 0.5 * np.maximum(0.6 - visible, 0) * np.abs(np.tanh(error[:, 0]))  # feet or sides go first
+        size[:, 1] -= shrink * size[:, 3] / 2
+        size[:, 3] *= 1 - shrink
+        size[:, 2:] = np.maximum(size[:, 2:], 2.0)
+        out = cxcywh_to_xyxy(size)
+        wide, high = self._scene.size
+        return np.clip(out, [-0.1 * wide, -0.1 * high, -0.1 * wide, -0.1 * high], [1.1 * wide, 1.1 * high] * 2)
+
+    def _doubles(self, boxes: Float64) -> Float64:
+        """Half a person, or a box too large."""
+        size = xyxy_to_cxcywh(boxes)
+        size[:, 2:] *= self._rng.uniform(0.5, 1.3, (len(boxes), 2))
+        size[:, :2] += self._rng.uniform(-0.2, 0.2, (len(boxes), 2)) * size[:, 2:]
+        return cxcywh_to_xyxy(size)
+
+    def _false(self, boxes: Float64) -> Float64:
+        """What is no object: `(n, 5)`, most of it near objects, all of it staying for a while."""
+        rng, rate = self._rng, self._noise.clutter
+        stay = np.exp(-self._dt / 0.4)
+        self._clutter = self._clutter[rng.random(len(self._clutter)) < stay]
+        born = rng.poisson(rate * (1 - stay))
+        wide, high = self._scene.size
+        if born:
+            tall = np.exp(rng.uniform(np.log(20), np.log(0.6 * high), born))
+            if len(boxes):
+                like = boxes[rng.integers(len(boxes), size=born)]
+                tall = np.where(rng.random(born) < 0.7, (like[:, 3] - like[:, 1]) * rng.uniform(0.4, 1.2, born), tall)
+                near = (like[:, :2] + like[:, 2:]) / 2 + rng.normal(0, 0.6, (born, 2)) * tall[:, None]
+                middle = np.where(rng.random((born, 1)) < 0.5, near, rng.uniform([0, 0], [wide, high], (born, 2)))
+            else:
+                middle = rng.uniform([0, 0], [wide, high], (born, 2))
+            size = np.stack([middle[:, 0], middle[:, 1], tall * rng.uniform(0.3, 0.8, born), tall], axis=1)
+            fresh = np.concatenate([cxcywh_to_xyxy(size), rng.normal(-0.8, 1.0, (born, 1))], axis=1)
+            self._clutter = np.concatenate([self._clutter, fresh])
+        now = self._clutter.copy()
+        now[:, :4] += rng.normal(0, self._noise.jitter, (len(now), 4)) * (now[:, 3:4] - now[:, 1:2])
+        now[:, 4] += rng.normal(0, 0.5, len(now))
+        return now[rng.random(len(now)) < 0.7]
+
+    def _appearance(self, who: Int64, visible: Float64) -> Float32:
+        """Unit vectors, alike for the same object as far as the detector's likeness and what is seen allow."""
+        spread = np.sqrt(1 / max(self._noise.likeness, 0.05) - 1)
+        noise = self._rng.standard_normal((len(who), self._looks.shape[1])) / np.sqrt(self._looks.shape[1])
+        mixed = self._looks[who] * np.clip(visible, 0.2, 1)[:, None] + spread * noise
+        return _unit(mixed).astype(np.float32)
+
+
+def _unit(vectors: Float64) -> Float64:
+    """Scaled to length one."""
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+
+

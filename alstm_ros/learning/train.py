@@ -1,0 +1,269 @@
+"""Training: phases of recorded clips, the first with the tracker's rules alone, the later ones with the network inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from alstm_ros.association.lstm import Layout, LearnedAssociator
+from alstm_ros.config import Config, EngineConfig
+from alstm_ros.engines import load
+from alstm_ros.learning import losses
+from alstm_ros.learning.data import Batch, DataConfig, make_batch, make_tape, split
+from alstm_ros.learning.export import export
+from alstm_ros.learning.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.rollout import Tape
+from alstm_ros.learning.scenes import Scene, read_scene
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Which losses count how much.
+
+    Attributes:
+        kind: `assignment`, `infonce` or `contrastive`, see losses.association.
+        association: weight of that loss.
+        hard: weight of the hinge on hard negatives.
+        box: weight of the refined boxes' smooth L1.
+        score: weight of the refined scores' cross-entropy.
+        same: weight of the association confidence's cross-entropy.
+        smooth: weight of the Huber on second differences.
+        small: weight of the mean square of corrections, which keeps the network silent where the rules are right.
+    """
+
+    kind: str = "assignment"
+    association: float = 1.0
+    hard: float = 0.3
+    box: float = 0.2
+    score: float = 0.5
+    same: float = 0.5
+    smooth: float = 0.02
+    small: float = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """All of a training run; `config/train.yaml` is one.
+
+    Attributes:
+        seed: of everything that is drawn.
+        steps: optimiser steps of each phase; every phase but the first has the network inside the tracker.
+        batch: windows of a step.
+        rate: largest learning rate.
+        decay: weight decay.
+        threads: processor threads of the network, and processes that record clips.
+        model: the network.
+        data: the clips.
+        loss: the losses.
+        licence: of the weights, told in the file.
+        training_data: what they learnt from, told in the file.
+    """
+
+    seed: int = 0
+    steps: tuple[int, ...] = (2000, 2000, 2000)
+    batch: int = 24
+    rate: float = 2e-3
+    decay: float = 1e-4
+    threads: int = 2
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    licence: str = "Apache-2.0"
+    training_data: str = "DanceTrack annotations (CC BY 4.0) with simulated detections; simulated scenes"
+
+
+Report = Callable[[int, int, Mapping[str, float]], None]
+"""Told the step, how many there are, and the losses."""
+
+
+class Objective(nn.Module):
+    """The network and its losses as one module, so that it can be run on several processors."""
+
+    def __init__(self, model: AssociationLstm, config: LossConfig) -> None:
+        super().__init__()
+        self.model, self.config = model, config
+
+    def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        """The weighted sum of all losses on a batch, and each of them."""
+        return objective(self.model, batch, self.config)
+
+
+def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of all losses on a batch, and each of them."""
+    length = batch.x.shape[1]
+    y = model.steps(batch.x, batch.lengths)
+    valid = (torch.arange(length, device=y.device)[None] < batch.lengths[:, None]).reshape(-1)
+    where = torch.cumsum(valid, 0) - 1  # from padded to packed steps
+    out = model.heads(y.reshape(-1, y.shape[-1])[valid], batch.x.reshape(-1, batch.x.shape[-1])[valid])
+    pairs = dataclasses.replace(batch.pairs, correction=model.correct(batch.g, out["key"][where[batch.at]]))
+
+    def packed(values: Tensor) -> Tensor:
+        return values.reshape(-1, *values.shape[2:])[valid]
+
+    refined = out["box"][:, :4] * packed(batch.pull) + out["box"][:, 4:]
+    goal, real = packed(batch.goal), packed(batch.real)
+    score, same = packed(batch.score), packed(batch.same)
+    off = y.new_zeros(len(valid), 4)
+    off[valid] = refined - goal
+    off = off.reshape(*batch.x.shape[:2], 4)
+    triples = torch.stack([off[:, :-2], off[:, 1:-1], off[:, 2:]], 2).reshape(-1, 3, 4)
+    threes = (batch.triple[:, 2:] * batch.real[:, 2:] * batch.real[:, 1:-1] * batch.real[:, :-2]).reshape(-1)
+    parts = {
+        "association": losses.association(pairs, config.kind),
+        "hard": losses.hard_negatives(pairs),
+        "box": losses.boxes(refined, goal, real),
+        "score": losses.chances(out["score"], score.clamp(min=0), (score >= 0).float()),
+        "same": losses.chances(out["same"], same.clamp(min=0), (same >= 0).float()),
+        "smooth": losses.smoothness(triples, torch.zeros_like(triples), threes),
+        "small": pairs.correction.square().mean() if len(pairs.correction) else pairs.correction.sum(),
+    }
+    total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
+    return total, parts
+
+
+class Trainer:
+    """One training run in a folder: checkpoints, the exported model, and resuming."""
+
+    def __init__(self, config: TrainConfig, folder: Path) -> None:
+        """Prepares, or goes on from the folder's checkpoint."""
+        self.config, self.folder = config, folder
+        self.rank, self.ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+        torch.manual_seed(config.seed)
+        torch.set_num_threads(config.threads)
+        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+        self.model = AssociationLstm(config.model).to(self.device)
+        self.optimiser = torch.optim.AdamW(self.model.parameters(), config.rate, weight_decay=config.decay)
+        self.done = 0
+        self.checkpoint = folder / "checkpoint.pt"
+        folder.mkdir(parents=True, exist_ok=True)
+        if self.checkpoint.is_file():
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.done = int(state["done"])
+
+    @property
+    def path(self) -> Path:
+        """Where the exported model is."""
+        return self.folder / "association.onnx"
+
+    def run(self, report: Report) -> Path:
+        """Trains what is left to train.
+
+        Returns:
+            The exported model.
+        """
+        config = self.config
+        total, begun = sum(config.steps), 0
+        for phase, steps in enumerate(config.steps):
+            if self.done < begun + steps:
+                if phase and self.rank == 0 and not self._inside(phase).is_file():
+                    self._export(self._inside(phase))
+                if self.ranks > 1:
+                    distributed.barrier()
+                tapes = list(self.record(phase))
+                self._phase(phase, tapes, begun, total, report)
+            begun += steps
+        if self.rank == 0:
+            self.save()
+        return self.path
+
+    def record(self, phase: int) -> Iterator[Tape]:
+        """The phase's clips, recorded by as many processes as there are threads, in an order that never changes."""
+        config = self.config
+        model = None if phase == 0 else str(self._inside(phase))
+        seeds = [(config.seed, phase, self.rank, k) for k in range(config.data.clips)]
+        work = (config.data, model)
+        if config.threads < 2:
+            _prepare(*work)
+            yield from map(_tape, seeds)
+            return
+        with ProcessPoolExecutor(config.threads, get_context("spawn"), _prepare, work) as pool:
+            yield from pool.map(_tape, seeds, chunksize=4)
+
+    def save(self) -> None:
+        """Writes the checkpoint, each at once or not at all, and the exported model."""
+        fresh = self.checkpoint.with_suffix(".part")
+        state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "done": self.done}
+        torch.save(state | {"config": dataclasses.asdict(self.config)}, fresh)
+        os.replace(fresh, self.checkpoint)
+        self._export(self.path)
+
+    def _inside(self, phase: int) -> Path:
+        """The model that is inside the tracker while a phase's clips are recorded; a resumed run needs the same."""
+        return self.folder / f"phase{phase}.onnx"
+
+    def _export(self, path: Path) -> None:
+        about = {"licence": self.config.licence, "training_data": self.config.training_data}
+        about |= {"steps": str(self.done), "seed": str(self.config.seed)}
+        self.model.eval()
+        export(self.model, path, about)
+        self.model.train()
+
+    def _phase(self, phase: int, tapes: list[Tape], begun: int, total: int, report: Report) -> None:
+        """The optimiser steps of one phase."""
+        config, limit = self.config, Config().association.max_cost
+        network: nn.Module = Objective(self.model, config.loss)
+        if self.ranks > 1:
+            network = DistributedDataParallel(network)
+        self.model.train()
+        lengths = np.array([max(tape.frames - config.data.window + 1, 1) for tape in tapes])
+        last = time.monotonic()
+        for step in range(self.done, begun + config.steps[phase]):
+            rng = np.random.default_rng([config.seed, phase, self.rank, step])
+            which = rng.choice(len(tapes), config.batch, p=lengths / lengths.sum())
+            windows = [(tapes[k], int(rng.integers(lengths[k]))) for k in which]
+            batch = make_batch(windows, config.data, limit)
+            for group in self.optimiser.param_groups:
+                group["lr"] = config.rate * _schedule(step, total)
+            self.optimiser.zero_grad(set_to_none=True)
+            loss, parts = network(batch.to(self.device))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+            self.optimiser.step()
+            self.done = step + 1
+            report(self.done, total, {name: value.item() for name, value in parts.items()} | {"loss": loss.item()})
+            if self.rank == 0 and time.monotonic() - last > 120:
+                self.save()
+                last = time.monotonic()
+
+
+def _schedule(step: int, total: int) -> float:
+    """A short warm-up, then down a cosine to a hundredth."""
+    return min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * step / total))))
+
+
+_WORKER: dict[str, Any] = {}
+
+
+def _prepare(data: DataConfig, model: str | None) -> None:
+    """Loads what a recording process needs, once."""
+    folders = split(Path(data.sequences), data.hold_every)[0] if data.sequences else []
+    sources: list[Scene] = [read_scene(folder) for folder in folders]
+    _WORKER.update(data=data, sources=sources, inner=None)
+    if model is not None:
+        _WORKER["inner"] = open_model(Path(model))
+
+
+def _tape(seed: tuple[int, ...]) -> Tape:
+    inner = _WORKER["inner"]
+    return make_tape(seed, _WORKER["sources"], _WORKER["data"], Config(), inner() if inner else None)
+
+
+def open_model(path: Path) -> Callable[[], LearnedAssociator]:
+    """Loads a model file on one thread; each call gives an associator without state."""
+    engine = load(path, EngineConfig(threads=1))
+    layout = Layout.read(engine.metadata)
+    return lambda: LearnedAssociator(engine, layout)

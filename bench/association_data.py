@@ -1,0 +1,124 @@
+"""The sequences that `bench/association.py` measures on: detections frame by frame, and the truth."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alstm_ros.evaluation.labels import Labels, make
+from alstm_ros.evaluation.mot import MotDetections, read_labels
+from alstm_ros.learning.data import split
+from alstm_ros.learning.noise import Detector, Noise
+from alstm_ros.learning.scenes import Scene, read_scene
+from alstm_ros.types import Affine, Detections, Int64
+
+MOT17 = ("02", "04", "05", "09", "10", "11", "13")
+SEED = 2017
+"""Draws the simulated detections of DanceTrack; never used in training, whose seeds start with the run's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame's input to a tracker; `motion` is `(2, 3)` or None."""
+
+    detections: Detections
+    stamp_ns: int
+    motion: Affine | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One sequence to measure on.
+
+    Attributes:
+        name: the sequence.
+        benchmark: whose preprocessing TrackEval applies.
+        frames: in order.
+        truth: what is there, frames from 1.
+        fps: frames a second of the sequence as it was filmed.
+    """
+
+    name: str
+    benchmark: str
+    frames: tuple[Frame, ...]
+    truth: Labels
+    fps: float
+
+
+def mot17_half(folder: Path) -> Iterator[Case]:
+    """The second halves of MOT17's training sequences, the detections of score >= 0.1, with the camera's motion."""
+    for number in MOT17:
+        place = folder / f"MOT17-{number}"
+        source = MotDetections(place / "det.txt", place / "seqinfo.ini", place / "gmc.txt")
+        first, length = source.length // 2 + 1, source.length
+        frames = [_frame(f.detections, f.stamp_ns, f.camera_motion) for k, f in source if k >= first]
+        frames = [dataclasses.replace(f, detections=f.detections[f.detections.scores >= 0.1]) for f in frames]
+        truth = read_labels(place / "gt.txt", truth=True, length=length).window(first, length)
+        yield Case(place.name, "MOT17", tuple(frames), truth, source.facts.fps)
+
+
+def mot15(folder: Path) -> Iterator[Case]:
+    """The paper's five sequences with their public Faster R-CNN detections."""
+    for place in sorted(path.parent for path in folder.glob("*/det.txt")):
+        source = MotDetections(place / "det.txt", place / "seqinfo.ini")
+        frames = tuple(_frame(f.detections, f.stamp_ns, None) for _, f in source)
+        yield Case(
+            place.name, "MOT15", frames, read_labels(place / "gt.txt", truth=True, length=source.length), source.facts.fps
+        )
+
+
+def dancetrack(folder: Path, hold_every: int = 5, noise: Noise | None = None) -> Iterator[Case]:
+    """The DanceTrack sequences that are set aside, with simulated detections of the noise model's middle values."""
+    for number, place in enumerate(split(folder, hold_every)[1]):
+        yield simulated(read_scene(place), noise or Noise(), SEED + number)
+
+
+def simulated(scene: Scene, noise: Noise, seed: int) -> Case:
+    """A scene with simulated detections."""
+    detector = Detector(scene, noise, np.random.default_rng(seed))
+    affines = scene.affines if scene.affines is not None else [None] * len(scene)
+    frames = tuple(
+        Frame(detector(k)[0], int(stamp), affine)
+        for k, (stamp, affine) in enumerate(zip(scene.stamps_ns, affines, strict=True))
+    )
+    truth = make(scene.frames + 1, scene.ids, scene.boxes, np.ones(len(scene.ids)), scene.classes + 1, length=len(scene))
+    fps = 1e9 / float(np.median(np.diff(scene.stamps_ns)))
+    return Case(scene.name, "none", frames, truth, fps)
+
+
+def thin(case: Case, keep: Int64) -> Case:
+    """The case as a camera sees it that loses frames: only those of these 0-based numbers are left, stamps stay true."""
+    frames: list[Frame] = []
+    wanted, total = set(keep.tolist()), np.eye(3)
+    known = all(frame.motion is not None for frame in case.frames)
+    for k, frame in enumerate(case.frames):
+        if frame.motion is not None:
+            total = np.concatenate([frame.motion, [[0.0, 0.0, 1.0]]]) @ total
+        if k in wanted:
+            frames.append(dataclasses.replace(frame, motion=total[:2].copy() if known else None))
+            total = np.eye(3)
+    place = np.full(len(case.frames) + 1, 0, np.int64)
+    place[keep + 1] = np.arange(1, len(keep) + 1)
+    kept = case.truth.select(place[case.truth.frames] > 0)
+    truth = dataclasses.replace(kept, frames=place[kept.frames], length=len(keep))
+    return dataclasses.replace(case, frames=tuple(frames), truth=truth)
+
+
+def without_motion(cases: Iterable[Case]) -> list[Case]:
+    """The cases with the camera's motion unknown."""
+    return [
+        dataclasses.replace(case, frames=tuple(dataclasses.replace(frame, motion=None) for frame in case.frames))
+        for case in cases
+    ]
+
+
+def _frame(detections: Detections, stamp_ns: int, motion: Affine | None) -> Frame:
+    order = np.argsort(-detections.scores, kind="stable")
+    return Frame(detections[order], stamp_ns, motion)
+
+
+

@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="learning needs torch")
+
+from alstm_ros.boxes import warp  # noqa: E402  # after the check for torch
+from alstm_ros.config import Config  # noqa: E402
+from alstm_ros.errors import DataError  # noqa: E402
+from alstm_ros.learning import scenes  # noqa: E402
+from alstm_ros.learning.data import DataConfig, make_batch, make_tape, split  # noqa: E402
+from alstm_ros.learning.noise import FALSE, Detector, Noise  # noqa: E402
+from alstm_ros.learning.simulation import simulate  # noqa: E402
+
+
+def scene(seed: int = 0, length: int = 60) -> scenes.Scene:
+    """A simulated scene with somebody in it and known motion of the camera."""
+    for k in range(seed, seed + 1000, 7):
+        made = simulate(np.random.default_rng(k), length)
+        if made.affines is not None and len(made.ids) > 3 * length:
+            return made
+    raise AssertionError("no scene")
+
+
+def test_the_same_seed_gives_the_same_scene_and_tape() -> None:
+    a, b = (make_tape((1, 2), [], DataConfig(frames=40), Config(), None) for _ in range(2))
+    for name in ("step_x", "pair_g", "pair_cost", "pair_label", "step_same"):
+        assert np.array_equal(getattr(a, name), getattr(b, name))
+
+
+def test_mirrored_and_reversed_twice_is_the_scene_itself() -> None:
+    made = scene()
+    for change in (scenes.mirror, scenes.reverse):
+        back = change(change(made))
+        assert np.allclose(back.boxes, made.boxes, atol=1e-3)
+        assert np.array_equal(back.ids, made.ids)
+        assert back.affines is not None
+        assert made.affines is not None
+        assert np.allclose(back.affines[1:], made.affines[1:], atol=1e-6)
+
+
+def test_camera_motion_still_explains_a_changed_scene() -> None:
+    """Something that stands still is carried from frame to frame by the affines, whatever was done to the scene."""
+    frames, still = 12, np.array([[300.0, 200.0, 340.0, 300.0]], np.float32)
+    made = scenes.Scene(
+        "still", (640, 480), np.arange(frames) * 10**8, np.arange(frames), np.ones(frames, np.int64),
+        np.zeros(frames, np.int64), np.repeat(still, frames, 0), np.ones(frames, np.float32), np.tile(np.eye(2, 3), (frames, 1, 1)),
+    )  # fmt: skip
+    rng = np.random.default_rng(5)
+    made = scenes.shake(made, rng.normal(0, 9, (frames, 2)), rng.uniform(0.9, 1.1, frames), known=True)
+    for changed in (
+        made,
+        scenes.mirror(made),
+        scenes.reverse(made),
+        scenes.keep_frames(made, np.array([0, 3, 4, 9])),
+        scenes.resize(made, 0.5),
+        scenes.cut(made, 3, 6),
+    ):
+        assert changed.affines is not None
+        for k in range(1, len(changed)):
+            assert np.allclose(warp(changed.boxes[k - 1 : k], changed.affines[k]), changed.boxes[k], atol=0.05)
+
+
+def test_a_nearer_box_hides_what_is_behind_it() -> None:
+    boxes = np.array([[0, 0, 10, 100], [0, 0, 10, 120], [50, 0, 60, 10]], np.float32)
+    assert scenes.visible_share(boxes).tolist() == [0, 1, 1]
+
+
+def test_a_perfect_detector_finds_everything_as_it_is() -> None:
+    made = scene(1)
+    perfect = Noise(jitter=0, spread=0, hiding=0, small=0, drop=0, clutter=0, double=0, score=9, nms=1)
+    detector, rows = Detector(made, perfect, np.random.default_rng(0)), made.rows()
+    for k in range(len(made)):
+        found, truth = detector(k)
+        order = np.argsort(truth)
+        want = made.boxes[rows[k] : rows[k + 1]]
+        inside = (want[:, 2] < 1.1 * made.size[0]) & (want[:, 3] < 1.1 * made.size[1])
+        inside &= made.visible[rows[k] : rows[k + 1]] >= 0.6  # of what is hidden, only a part is found
+        inside &= (want[:, 0] > -0.1 * made.size[0]) & (want[:, 1] > -0.1 * made.size[1])
+        assert set(np.flatnonzero(inside) + rows[k]) <= set(truth)
+        got = {int(t): box for t, box in zip(truth[order], found.boxes[order], strict=True)}
+        for row in np.flatnonzero(inside):
+            assert np.allclose(got[int(row + rows[k])], want[row], atol=0.1)
+
+
+def test_a_detector_errs_as_its_noise_says() -> None:
+    made = scene(2, 200)
+    noisy = Detector(made, Noise(drop=0.2, clutter=4.0, width=49), np.random.default_rng(0))
+    found = [noisy(k) for k in range(len(made))]
+    true = sum(int((truth >= 0).sum()) for _, truth in found)
+    false = sum(int((truth == FALSE).sum()) for _, truth in found)
+    assert true < 0.85 * len(made.ids)
+    assert false > 50
+    assert all(d.features is not None and d.features.shape == (len(d), 49) for d, _ in found)
+    assert all(np.all(np.diff(d.scores) <= 0) for d, _ in found)
+
+
+def test_labels_agree_with_the_truth() -> None:
+    tape = make_tape((3, 1), [], DataConfig(frames=80, mistakes=0.0), Config(), None)
+    for frame in np.unique(tape.pair_frame):
+        rows = tape.pair_frame == frame
+        good = rows & (tape.pair_label == 1)
+        assert len(np.unique(tape.pair_row[good])) == good.sum()  # a track has one right detection at most
+        assert len(np.unique(tape.pair_column[good])) == good.sum()  # and a detection one right track
+
+
+def test_a_batch_holds_what_the_tapes_hold() -> None:
+    config = DataConfig(frames=80)
+    tapes = [make_tape((4, k), [], config, Config(), None) for k in range(3)]
+    batch = make_batch([(tape, 10) for tape in tapes], config, 0.85)
+    steps = sum(int(((t.step_frame >= 10) & (t.step_frame < 10 + config.window)).sum()) for t in tapes)
+    assert int(batch.lengths.sum()) == steps
+    length = batch.x.shape[1]
+    row, step = batch.at // length, batch.at % length
+    assert bool((step < batch.lengths[row]).all())  # each pair's key is of a step that was taken
+
+
+def test_a_tenth_of_the_sequences_or_so_is_never_trained_on(tmp_path: Path) -> None:
+    for k in range(10):
+        (tmp_path / f"s{k}").mkdir()
+        (tmp_path / f"s{k}" / "gt.txt").write_text("")
+    train, held = split(tmp_path, 5)
+    assert [path.name for path in held] == ["s4", "s9"]
+    assert len(train) == 8
+    with pytest.raises(DataError, match="holds no sequence"):
+        split(tmp_path / "nothing", 5)
+
+
+def test_dancetrack_is_read(shared: Path) -> None:
+    made = scenes.read_scene(shared / "data/dancetrack/dancetrack0001")
+    assert (len(made), len(made.ids)) == (703, 4912)
+    assert made.affines is not None
+    assert made.stamps_ns[20] == 10**9  # 20 frames a second

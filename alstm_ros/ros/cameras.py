@@ -34,7 +34,9 @@ class Cameras:
         self._statistics = {name: CameraStatistics() for name in names}
         self._inputs = {name: CameraInput(node, name, config.input, self._deliver) for name in names}
         self._outputs = {name: CameraOutput(node, name, config, pipeline.classes) for name in names}
-        self._worker = Worker(pipeline, self._mailbox, self._outputs, self._statistics, node.get_logger())
+        self._worker = Worker(
+            pipeline, self._mailbox, self._outputs, self._statistics, node.get_logger(), node.context.ok
+        )
         self._diagnostics = [
             CameraDiagnostics(
                 f"{node.get_name()}: {name}/image" if name else f"{node.get_name()}: image",

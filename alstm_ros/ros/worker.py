@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
@@ -31,6 +31,7 @@ class Worker:
         outputs: Mapping[str, CameraOutput],
         statistics: Mapping[str, CameraStatistics],
         logger: RcutilsLogger,
+        running: Callable[[], bool],
     ) -> None:
         """Starts the thread.
 
@@ -40,12 +41,14 @@ class Worker:
             outputs: where results go, by camera.
             statistics: counts and timings, by camera.
             logger: the node's.
+            running: whether ROS still runs in this process.
         """
         self._pipeline = pipeline
         self._mailbox = mailbox
         self._outputs = outputs
         self._statistics = statistics
         self._logger = logger
+        self._running = running
         self._said: set[str] = set()
         self._lock = threading.Lock()  # the pipeline's: held while it works on a frame, or is changed
         self._thread = threading.Thread(target=self._run, name="alstm worker", daemon=True)
@@ -78,7 +81,8 @@ class Worker:
         try:
             self._process(arrivals)
         except Exception as error:  # noqa: BLE001  # a dead thread would leave a node that looks alive and is not
-            self._fail(arrivals, error)
+            if self._running():  # after a signal, publishing fails, and that is nothing to report
+                self._fail(arrivals, error)
 
     def _process(self, arrivals: list[Arrival]) -> None:
         began = time.monotonic_ns()

@@ -1,0 +1,337 @@
+"""Node processes and a participant of the tests' own, for tests over real middleware; nothing sleeps to be in time."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from alstm_ros.types import Image
+
+pytest.importorskip("rclpy", reason="ROS is not installed")
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import Image as ImageMessage
+from vision_msgs.msg import Detection2DArray
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+BLOBS = Path(__file__).with_name("blobs.py")
+LARGE_DATA = "FASTDDS_BUILTIN_TRANSPORTS"  # its discovery takes seconds, so only tests with large images set it
+PATIENCE = 60.0  # s; reached only where something is wrong, however busy the machine
+COLOURS = {"blue": (220, 20, 20), "green": (20, 220, 20), "red": (20, 20, 220), "grey": (200, 200, 200)}
+
+
+@contextmanager
+def domain() -> Iterator[int]:
+    """A ROS domain that no other test uses at this time, on this machine."""
+    for number in range(1, 101):
+        with (Path(tempfile.gettempdir()) / f"alstm_ros_domain_{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield number
+            return
+    pytest.fail("every ROS domain from 1 to 100 is in use")
+
+
+class NodeProcess:
+    """The node in a process of its own."""
+
+    def __init__(
+        self,
+        number: int,
+        *arguments: str,
+        command: Sequence[str] = (str(BLOBS),),
+        parameters: dict[str, object] | None = None,
+        name: str = "alstm",
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        """Starts it.
+
+        Args:
+            number: the ROS domain.
+            arguments: ROS arguments, such as `-r image:=/camera`.
+            command: arguments of the interpreter; the node with the detector of blobs when not given.
+            parameters: set at start.
+            name: of the node.
+            environment: added to this process's.
+        """
+        given = [word for key, value in (parameters or {}).items() for word in ("-p", f"{key}:={_yaml(value)}")]
+        inherited = {key: value for key, value in os.environ.items() if key != LARGE_DATA}
+        self.name = name
+        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the process
+        self._process = subprocess.Popen(
+            [sys.executable, *command, "--ros-args", "-r", f"__node:={name}", *given, *arguments],
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            env=inherited | {"ROS_DOMAIN_ID": str(number), "PYTHONUNBUFFERED": "1"} | (environment or {}),
+            cwd=BLOBS.parents[1],
+        )
+
+    @property
+    def log(self) -> str:
+        """All that it has written."""
+        return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
+
+    def said(self, pattern: str) -> int:
+        """How often its log matches."""
+        return len(re.findall(pattern, self.log))
+
+    @property
+    def alive(self) -> bool:
+        """Whether it runs."""
+        return self._process.poll() is None
+
+    def stop(self, with_signal: int = signal.SIGINT) -> int:
+        """Ends it; returns its exit code."""
+        if self.alive:
+            self._process.send_signal(with_signal)
+        try:
+            return self._process.wait(PATIENCE)
+        finally:
+            self._process.kill()
+
+    def wait(self) -> int:
+        """Waits for its own end; returns its exit code."""
+        return self._process.wait(PATIENCE)
+
+
+def _yaml(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Ros:
+    """The tests' own participant."""
+
+    def __init__(self, number: int) -> None:
+        self._context = Context()
+        rclpy.init(context=self._context, domain_id=number)
+        self.node = Node("tester", context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self._stamp = 1_000_000_000_000
+        self._statuses: dict[str, DiagnosticStatus] = {}
+        self.node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnosed, 100)
+
+    def close(self) -> None:
+        self._executor.shutdown()
+        self.node.destroy_node()
+        rclpy.shutdown(context=self._context)
+
+    def until(self, condition: Callable[[], Any], what: str, patience: float = PATIENCE) -> Any:
+        """Spins until the condition holds; returns what it gave.
+
+        Args:
+            condition: looked at after each callback, and every 50 ms.
+            what: is waited for, for the failure's text.
+            patience: seconds.
+        """
+        end = time.monotonic() + patience
+        while not (result := condition()):
+            if time.monotonic() > end:
+                pytest.fail(f"waited {patience:.0f} s in vain for {what}")
+            self._executor.spin_once(timeout_sec=0.05)
+        return result
+
+    def spin(self, seconds: float) -> None:
+        """Spins for a while: to show that something does not happen."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self._executor.spin_once(timeout_sec=0.02)
+
+    def collect(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> list[Any]:
+        """Subscribes; the list fills as messages come."""
+        found: list[Any] = []
+        self.node.create_subscription(kind, topic, found.append, qos)
+        return found
+
+    def call(self, kind: type, name: str, **fields: Any) -> Any:
+        """Calls a service; returns its response."""
+        client = self.node.create_client(kind, name)
+        self.until(client.service_is_ready, f"service {name}")
+        future = client.call_async(kind.Request(**fields))
+        self.until(future.done, f"an answer of {name}")
+        self.node.destroy_client(client)
+        return future.result()
+
+    def set(self, node: str, **values: Any) -> tuple[bool, str]:
+        """Sets parameters at once, `__` for dots; returns whether that succeeded, and the reason if not."""
+        from rcl_interfaces.srv import SetParametersAtomically
+
+        parameters = [
+            Parameter(key.replace("__", "."), value=value).to_parameter_msg() for key, value in values.items()
+        ]
+        response = self.call(SetParametersAtomically, f"/{node}/set_parameters_atomically", parameters=parameters)
+        return response.result.successful, response.result.reason
+
+    def get(self, node: str, name: str) -> Any:
+        """A parameter's value."""
+        from rcl_interfaces.srv import GetParameters
+        from rclpy.parameter import parameter_value_to_python
+
+        return parameter_value_to_python(self.call(GetParameters, f"/{node}/get_parameters", names=[name]).values[0])
+
+    def change_state(self, node: str, label: str) -> bool:
+        """Asks for a lifecycle transition; returns whether it succeeded."""
+        from lifecycle_msgs.msg import Transition
+        from lifecycle_msgs.srv import ChangeState
+
+        asked = Transition(id=getattr(Transition, f"TRANSITION_{label.upper()}"))
+        return bool(self.call(ChangeState, f"/{node}/change_state", transition=asked).success)
+
+    def state(self, node: str) -> str:
+        """The lifecycle state's label."""
+        from lifecycle_msgs.srv import GetState
+
+        return str(self.call(GetState, f"/{node}/get_state").current_state.label)
+
+    def status(
+        self, condition: Callable[[DiagnosticStatus], Any], what: str, name: str = "alstm: image"
+    ) -> DiagnosticStatus:
+        """Waits for a diagnostic status, told after this call, for which the condition holds; returns it."""
+        self._statuses.clear()
+
+        def fitting() -> DiagnosticStatus | None:
+            status = self._statuses.get(name)
+            return status if status is not None and condition(status) else None
+
+        try:
+            self.until(fitting, f"the status '{name}' with {what}")
+        except pytest.fail.Exception as failure:
+            failure.msg = f"{failure.msg}; it is {self._statuses.get(name)}"
+            raise
+        return self._statuses[name]
+
+    def value(self, key: str, name: str = "alstm: image") -> str:
+        """A value of a diagnostic status, told after this call."""
+        return str(values(self.status(lambda _: True, key, name))[key])
+
+    def _diagnosed(self, array: DiagnosticArray) -> None:
+        self._statuses |= {status.name: status for status in array.status}
+
+    def next_stamp(self, period_ns: int = 33_000_000) -> int:
+        """A stamp after all those before."""
+        self._stamp += period_ns
+        return self._stamp
+
+
+def values(status: DiagnosticStatus) -> dict[str, str]:
+    """A status's values by key."""
+    return {pair.key: pair.value for pair in status.values}
+
+
+class Camera:
+    """Publishes images, and waits for what the node makes of each."""
+
+    def __init__(
+        self,
+        ros: Ros,
+        topic: str = "/image",
+        kind: type = ImageMessage,
+        *,
+        reliable: bool = True,
+        transient: bool = False,
+        results: str = "/alstm/detections",
+    ) -> None:
+        qos = QoSProfile(
+            depth=1,
+            reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+            durability=DurabilityPolicy.TRANSIENT_LOCAL if transient else DurabilityPolicy.VOLATILE,
+        )
+        self._ros = ros
+        self._publisher = ros.node.create_publisher(kind, topic, qos)
+        self._answers: list[Detection2DArray] = []
+        self._subscription = ros.node.create_subscription(Detection2DArray, results, self._answers.append, 100)
+
+    def close(self) -> None:
+        """Ends the publisher."""
+        self._ros.node.destroy_publisher(self._publisher)
+        self._ros.node.destroy_subscription(self._subscription)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def publish(self, message: Any) -> None:
+        """Publishes, whoever listens."""
+        self._publisher.publish(message)
+
+    def ask(self, message: Any) -> Detection2DArray:
+        """Publishes until the node answers with this message's stamp; returns the answer.
+
+        It is published again only where it was lost, as while the node changes its subscription.
+        """
+        self._answers.clear()
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            self._publisher.publish(message)
+            again = time.monotonic() + 0.5
+            while time.monotonic() < again:
+                self._ros.spin(0.0)
+                self._ros._executor.spin_once(timeout_sec=0.02)
+                for answer in self._answers:
+                    if answer.header.stamp == message.header.stamp:
+                        return answer
+        pytest.fail(f"the node did not answer within {PATIENCE:.0f} s")
+
+
+def scene(*blobs: tuple[int, int, str], height: int = 96, width: int = 128, size: int = 24) -> Image:
+    """A dark picture with squares: `(height, width, 3)` uint8 BGR.
+
+    Args:
+        blobs: left, top and colour of each.
+        height: pixels.
+        width: pixels.
+        size: of a square, pixels.
+    """
+    image = np.full((height, width, 3), 20, np.uint8)
+    for left, top, colour in blobs:
+        image[top : top + size, left : left + size] = COLOURS[colour]
+    return image
+
+
+def image_message(image: Image, stamp_ns: int, frame_id: str = "camera") -> ImageMessage:
+    """A bgr8 message."""
+    return raw_message(image.tobytes(), "bgr8", image.shape[:2], 3 * image.shape[1], stamp_ns, frame_id)
+
+
+def raw_message(
+    data: bytes, encoding: str, size: tuple[int, ...], step: int, stamp_ns: int, frame_id: str = "camera"
+) -> ImageMessage:
+    """An image message of any encoding."""
+    message = ImageMessage(height=size[0], width=size[1], encoding=encoding, step=step)
+    message.data.frombytes(data)
+    message.header.frame_id = frame_id
+    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    return message
+
+
+def found(answer: Detection2DArray) -> list[tuple[str, int, int]]:
+    """Class and centre of each detection, sorted."""
+    return sorted(
+        (d.results[0].hypothesis.class_id, round(d.bbox.center.position.x), round(d.bbox.center.position.y))
+        for d in answer.detections
+    )

@@ -127,4 +127,3 @@ def _rows(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:
                     yield names[topic], stamp, data
     except sqlite3.Error as error:
         losses.append(f"the database is damaged after {done} messages ({error}); what follows is lost.")
-

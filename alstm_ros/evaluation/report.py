@@ -1,0 +1,186 @@
+"""The HTML report: one file that needs nothing else, to be mailed, archived by a CI, opened in ten years."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from alstm_ros.evaluation import charts
+from alstm_ros.evaluation.compare import Difference, Requirement
+from alstm_ros.evaluation.page import PAGE
+from alstm_ros.evaluation.scoring import METRICS, Judged, Score
+from alstm_ros.evaluation.sinks import PartFile
+from alstm_ros.evaluation.sources import Source, SourceOptions, open_source
+from alstm_ros.evaluation.strips import Strip, choose, cut_out
+
+TILES = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "Frag", "AP50")
+COLUMNS = (*TILES, "AP50:95", "flicker", "length", "latency_p50", "latency_p99")
+STRIPS = 60
+"""At most so many switches are shown, shared among the sequences: a strip is some 20 kB."""
+
+
+def write_report(
+    path: Path,
+    judged: Sequence[Judged],
+    everything: Score,
+    differences: Sequence[Difference],
+    requirements: Sequence[Requirement],
+    images: tuple[Sequence[Path], str],
+) -> None:
+    """Writes the report.
+
+    Args:
+        path: the file.
+        judged: the sequences.
+        everything: all of them together.
+        differences: to another run; empty where there is none.
+        requirements: to be met; empty where there are none.
+        images: recordings to cut id switches out of, by name, and the image topic of bags.
+
+    Raises:
+        DataError: the file cannot be written, or a recording cannot be read.
+    """
+    file = PartFile(path)
+    sources = _sources(judged, *images)
+    limit = max(STRIPS // max(len(judged), 1), 3)
+    body = [
+        _tiles(everything),
+        _requirements(requirements, everything),
+        _comparison(differences),
+        _scores([*(item.score for item in judged), everything] if len(judged) > 1 else [everything]),
+        _curves(judged, everything),
+        *(_sequence(item, sources.get(item.score.name), limit) for item in judged),
+        _glossary(),
+    ]
+    title = judged[0].score.name if len(judged) == 1 else f"{len(judged)} sequences"
+    text = PAGE.substitute(title=escape(title), frames=everything.frames, body="\n".join(part for part in body if part))
+    file.part.write_text(text, encoding="utf-8")
+    file.finish()
+
+
+def _sources(judged: Sequence[Judged], paths: Sequence[Path], topic: str) -> dict[str, Source]:
+    """Image sources by sequence; a single one belongs to a single sequence whatever it is called."""
+    found = [open_source(path, SourceOptions(topic=topic)) for path in paths]
+    if len(found) == len(judged) == 1:
+        return {judged[0].score.name: found[0]}
+    return {source.name: source for source in found}
+
+
+def _number(name: str, numbers: dict[str, float]) -> str:
+    return f"{numbers[name]:.{METRICS[name].digits}f}" if name in numbers else "-"
+
+
+def _tiles(score: Score) -> str:
+    tiles = "".join(
+        f'<div class="tile" title="{escape(METRICS[name].text)}"><b>{_number(name, score.numbers)}</b>{name}</div>'
+        for name in TILES
+    )
+    return f'<div class="tiles">{tiles}</div>'
+
+
+def _requirements(requirements: Sequence[Requirement], score: Score) -> str:
+    if not requirements:
+        return ""
+    rows = []
+    for item in requirements:
+        failure = item.check(score.numbers)
+        kind, text = (
+            ("bad", escape(failure)) if failure else ("good", f"met with {_number(item.metric, score.numbers)}")
+        )
+        rows.append(f'<li class="{kind}"><b>{escape(str(item))}</b> {text}</li>')
+    return f"<h2>Required</h2><ul class='required'>{''.join(rows)}</ul>"
+
+
+def _comparison(differences: Sequence[Difference]) -> str:
+    if not differences:
+        return ""
+    rows = []
+    for item in differences:
+        digits = METRICS[item.metric].digits
+        gap = item.here - item.there
+        sure = "good" if item.worse < 0.025 else "bad" if item.worse > 0.975 else ""
+        limit = max(abs(item.low), abs(item.high), 1e-9) * 1.1
+        rows.append(
+            f"<tr><th>{item.metric}</th><td>{item.here:.{digits}f}</td><td>{item.there:.{digits}f}</td>"
+            f'<td class="{sure}">{gap:+.{digits}f}</td><td>{charts.interval(item.low, item.high, gap, limit)}</td>'
+            f"<td>{item.low:+.{digits}f} … {item.high:+.{digits}f}</td><td>{100 * item.worse:.1f} %</td></tr>"
+        )
+    head = "<tr><th></th><th>this run</th><th>other run</th><th>difference</th><th colspan=2>95 % interval</th>"
+    return (
+        "<h2>Against the other run</h2><p>Paired bootstrap over sequences; the last column is the share of resamples "
+        f"in which this run is not better.</p><table>{head}<th>not better</th></tr>{''.join(rows)}</table>"
+    )
+
+
+def _scores(scores: Sequence[Score]) -> str:
+    known = [name for name in COLUMNS if any(name in score.numbers for score in scores)]
+    head = "".join(f'<th title="{escape(METRICS[name].text)}">{name}</th>' for name in known)
+    rows = []
+    for score in scores:
+        cells = []
+        for name in known:
+            value = score.numbers.get(name)
+            share = f' style="--share:{max(value, 0):.1f}%"' if value is not None and name in TILES[:5] else ""
+            cells.append(f"<td{share}>{_number(name, score.numbers)}</td>")
+        kind = ' class="total"' if score.name == "all" else ""
+        rows.append(f"<tr{kind}><th>{escape(score.name)}</th>{''.join(cells)}</tr>")
+    return f"<h2>Scores</h2><div class='wide'><table><tr><th></th>{head}</tr>{''.join(rows)}</table></div>"
+
+
+def _curves(judged: Sequence[Judged], everything: Score) -> str:
+    curves = {item.score.name: item.score.curve for item in judged} if len(judged) > 1 else {}
+    curves["all"] = everything.curve
+    return f"<h2>HOTA over alpha</h2><div class='half'>{charts.lines(curves, 'all')}</div>"
+
+
+def _sequence(item: Judged, images: Source | None, limit: int) -> str:
+    parts = [f"<h2>{escape(item.score.name)}</h2>"]
+    for name, line in item.timelines.items():
+        title = f" of class {escape(name)}" if len(item.timelines) > 1 else ""
+        parts.append(
+            f"<h3>Who was followed by which track{title}</h3>"
+            f"<p class='legend'>{len(line.followed)} objects, {len(line.switches)} id switches. One row is one object "
+            "of the ground truth, a colour is a track, grey is not followed, ▾ is a switch.</p>"
+            + charts.timeline(line, item.score.frames, item.offset)
+        )
+    if len(item.recording.latencies_ms):
+        parts.append("<h3>Latency</h3>" + charts.latency(item.recording.latencies_ms))
+    chosen = choose(item.timelines, limit)
+    if chosen:
+        parts.append(_strips(item, chosen, images))
+    return "<section>" + "".join(parts) + "</section>"
+
+
+def _strips(item: Judged, chosen: Sequence[tuple[str, object]], images: Source | None) -> str:
+    total = sum(len(line.switches) for line in item.timelines.values())
+    shown = f"{len(chosen)} of {total}, evenly spread" if len(chosen) < total else f"all {total}"
+    where = "" if images else " No images were given (--images), so the boxes stand on plain ground."
+    strips: list[Strip] = []
+    for name in item.timelines:
+        mine = [switch for other, switch in choose(item.timelines, len(chosen)) if other == name]
+        strips += cut_out(mine, item.prepared[name], images, item.offset)
+    figures = []
+    for strip in sorted(strips, key=lambda strip: strip.switch.frame):
+        switch = strip.switch
+        pictures = "".join(
+            f'<figure><img src="{picture}" alt="frame {frame}"><figcaption>{frame}</figcaption></figure>'
+            for frame, picture in zip((f + item.offset for f in strip.frames), strip.pictures, strict=True)
+        )
+        gap = switch.frame - switch.last_frame - 1
+        pause = f" after {gap} frame{'s' if gap > 1 else ''} without" if gap else ""
+        before, after = charts.ink(switch.before), charts.ink(switch.after)
+        figures.append(
+            f'<div class="strip"><p>frame {switch.frame + item.offset}<br>object {switch.object_id}<br>'
+            f'<i style="background:{before}"></i>{switch.before} → <i style="background:{after}"></i>{switch.after}'
+            f"<br><small>{pause}</small></p>{pictures}</div>"
+        )
+    return (
+        f"<h3>Id switches</h3><p class='legend'>Shown: {shown}. White is the object, a colour a track.{where}</p>"
+        f"<div class='strips'>{''.join(figures)}</div>"
+    )
+
+
+def _glossary() -> str:
+    rows = "".join(f"<dt>{name}</dt><dd>{escape(metric.text)}</dd>" for name, metric in METRICS.items())
+    return f"<h2>What the numbers mean</h2><dl>{rows}</dl>"

@@ -65,8 +65,21 @@ class AssociationConfig(_Group):
     max_cost: float = option(
         0.85, "A detection is never given to a track at a cost of this or more.", low=0.0, high=2.0, live=True
     )
+    margin: float = option(
+        0.4,
+        "How far an object may be off its expected way, in box heights for each second between two frames.",
+        low=0.0,
+        high=10.0,
+        live=True,
+    )
+    score_weight: float = option(
+        0.15, "Cost of a score that differs by 1 from the track's last one.", low=0.0, high=2.0, live=True
+    )
     low_score_penalty: float = option(
         0.2, "Added to the cost of a detection whose score is below `tracks.high_score`.", low=0.0, high=1.0, live=True
+    )
+    lost_penalty: float = option(
+        0.05, "Added to the cost of a track that was not seen in the last frame.", low=0.0, high=1.0, live=True
     )
     class_penalty: float = option(
         0.3, "Added to the cost where detection and track differ in class.", low=0.0, high=2.0, live=True
@@ -79,6 +92,9 @@ class TracksConfig(_Group):
 
     high_score: float = option(
         0.6, "Detections below this score only hold tracks that nothing better holds.", low=0.0, high=1.0, live=True
+    )
+    low_score: float = option(
+        0.1, "Detections below this score are left alone.", low=0.0, high=1.0, live=True
     )
     birth_score: float = option(
         0.7, "A track is born only of a detection of at least this score.", low=0.0, high=1.0, live=True
@@ -96,6 +112,9 @@ class TracksConfig(_Group):
         low=1,
         high=100,
         live=True,
+    )
+    confirm_score: float = option(
+        0.85, "A newborn track of at least this score is confirmed at once.", low=0.0, high=1.0, live=True
     )
     lost_seconds: float = option(
         1.0, "A track that has not been detected for longer than this ends.", low=0.0, high=60.0, live=True

@@ -11,8 +11,10 @@ from alstm_ros.types import Float64, Int64
 def assign(cost: Float64, limit: float) -> tuple[Int64, Int64]:
     """The partial matching whose sum of (cost - limit) is smallest.
 
+    Capping at the limit makes a forced pair as good as none, so the optimum over full matchings is that over partial ones.
+
     Args:
-        cost: `(N, M)`; pairs that may not be matched hold infinity.
+        cost: `(T, N)`.
         limit: a pair that costs this or more is never matched.
 
     Returns:

@@ -6,20 +6,27 @@ covariance of three; all tracks and all four axes are one array, and no matrix i
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from alstm_ros.types import Affine, Float64
+from alstm_ros.types import Affine, Float64, Int64
 
-_POSITION_DIFFUSION = 0.06
-"""Random walk of the box about its smooth path, heights^2 a second."""
-_VELOCITY_DIFFUSION = 1.0
-"""How fast speeds change, (heights a second)^2 a second."""
+_JITTER = 0.06
+"""Random walk of the detector's box about the object, heights^2 a second: its errors last for several frames."""
+_ACCELERATION = np.array([1.0, 1.0, 0.3, 0.3])
+"""How fast the speeds of (cx, cy, w, h) change, (heights a second)^2 a second."""
+_SIZE_MEMORY = 0.3
+"""Seconds after which a growing box has stopped to grow by 1 - 1/e, unless it is seen to go on."""
 _MEASUREMENT = 0.05
-"""Standard deviation of a detector's box, heights."""
+"""Standard deviation of a detection, heights."""
 _START_SPEED = 1.0
 """Standard deviation of a newborn's speed, heights a second."""
+_SURE = 0.8
+"""Score from which a detection counts as exact as any; below, it is taken as less exact."""
+_SMALLEST = 1.0
+"""Width and height are never predicted below this, pixels."""
 
 
 @dataclass(slots=True)
@@ -42,8 +49,8 @@ class Motion:
 
     @classmethod
     def start(cls, measured: Float64) -> Motion:
-        """Newborn tracks, at rest, at their detections `(N, 4)` cxcywh."""
-        scale = measured[:, 3:] ** 2 * np.ones(4)
+        """Newborn tracks, at rest, at their detections `(M, 4)` cxcywh."""
+        scale = np.repeat(measured[:, 3:] ** 2, 4, axis=1)
         return cls(
             measured.copy(),
             np.zeros_like(measured),
@@ -53,21 +60,34 @@ class Motion:
         )
 
     def predict(self, dt: float) -> None:
-        """Moves all boxes on by `dt` seconds."""
+        """Moves all boxes on by `dt` seconds.
+
+        The centre keeps its speed. The speed of the size dies away, since boxes grow when an object comes out from
+        behind another, and then stop.
+        """
         if dt <= 0:
             return
+        keep = math.exp(-dt / _SIZE_MEMORY)
+        stays = np.array([1.0, 1.0, keep, keep])
+        moves = np.array([dt, dt, _SIZE_MEMORY * (1 - keep), _SIZE_MEMORY * (1 - keep)])
         scale = self.value[:, 3:] ** 2
-        self.value += self.speed * dt
-        self.value[:, 2:] = np.maximum(self.value[:, 2:], 1.0)
-        self.pp += 2 * dt * self.pv + dt * dt * self.vv
-        self.pp += (_POSITION_DIFFUSION * dt + _VELOCITY_DIFFUSION * dt**3 / 3) * scale
-        self.pv += dt * self.vv + _VELOCITY_DIFFUSION * dt**2 / 2 * scale
-        self.vv += _VELOCITY_DIFFUSION * dt * scale
+        self.value += self.speed * moves
+        np.maximum(self.value[:, 2:], _SMALLEST, out=self.value[:, 2:])
+        self.speed *= stays
+        self.pp += moves * (2 * self.pv + moves * self.vv) + (_JITTER * dt + _ACCELERATION * dt**3 / 3) * scale
+        self.pv += moves * self.vv
+        self.pv *= stays
+        self.pv += _ACCELERATION * dt**2 / 2 * scale
+        self.vv *= stays**2
+        self.vv += _ACCELERATION * dt * scale
 
     def warp(self, affine: Affine) -> None:
-        """Takes all boxes from the previous frame's pixels to this one's."""
+        """Takes all boxes from the previous frame's pixels to this one's.
+
+        x and y have the same noise, so rotation leaves the covariance as it is.
+        """
         linear, shift = affine[:, :2], affine[:, 2]
-        zoom = float(np.sqrt(abs(np.linalg.det(linear))))
+        zoom = math.sqrt(abs(float(np.linalg.det(linear))))
         self.value[:, :2] = self.value[:, :2] @ linear.T + shift
         self.speed[:, :2] = self.speed[:, :2] @ linear.T
         self.value[:, 2:] *= zoom
@@ -75,20 +95,25 @@ class Motion:
         for variance in (self.pp, self.pv, self.vv):
             variance *= zoom**2
 
-    def correct(self, rows: np.ndarray, measured: Float64, scores: Float64) -> None:
+    def correct(self, rows: Int64, measured: Float64, scores: Float64) -> None:
         """Takes in one detection for each of some tracks.
 
         Args:
-            rows: `(K,)` int64, which tracks.
+            rows: `(K,)` which tracks.
             measured: `(K, 4)` cxcywh pixels.
-            scores: `(K,)` in 0..1; a low score means a noisy box (NSA Kalman, GIAOTracker 2022).
+            scores: `(K,)` in 0..1; a low score means a less exact box (NSA Kalman, GIAOTracker, ICCVW 2021).
         """
-        noise = (_MEASUREMENT * measured[:, 3:] * (1.5 - scores[:, None])) ** 2
-        pp, pv, vv = self.pp[rows], self.pv[rows], self.vv[rows]
+        doubt = 1 + _SURE - np.minimum(scores, _SURE)
+        noise = ((_MEASUREMENT * doubt * measured[:, 3]) ** 2)[:, None]
+        pp, pv = self.pp[rows], self.pv[rows]
         off = measured - self.value[rows]
         gain, turn = pp / (pp + noise), pv / (pp + noise)
         self.value[rows] += gain * off
         self.speed[rows] += turn * off
         self.pp[rows] = (1 - gain) * pp
         self.pv[rows] = (1 - gain) * pv
-        self.vv[rows] = vv - turn * pv
+        self.vv[rows] -= turn * pv
+
+    def bend(self, rows: Int64, velocity: Float64, share: float) -> None:
+        """Turns the speed of some centres a share of the way to `(K, 2)` pixels a second."""
+        self.speed[rows, :2] += share * (velocity - self.speed[rows, :2])

@@ -1,0 +1,135 @@
+"""The living tracks as a structure of arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alstm_ros.association.motion import Motion
+from alstm_ros.boxes import warp, xyxy_to_cxcywh
+from alstm_ros.types import Affine, Detections, Float32, Float64, Int64, TrackState, UInt8
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class TrackTable:
+    """Living tracks, one row each in the order of their ids.
+
+    Attributes:
+        ids: `(M,)` int64, ascending.
+        slots: `(M,)` int64, each track's own for its whole life, reused after its end; for pools of learned state.
+        states: `(M,)` uint8, values of TrackState.
+        classes: `(M,)` int64.
+        weights: `(M,)` float64, by how much score the class leads over the others seen.
+        scores: `(M,)` float64, of the last detection.
+        published: `(M,)` float32, the score that is published.
+        hits: `(M,)` int64, detections so far.
+        born_ns: `(M,)` int64, stamp of the first detection.
+        seen_ns: `(M,)` int64, stamp of the last one.
+        observed: `(M, 4)` float64, xyxy pixels, the last detection, moved along with the camera since.
+        embeddings: `(M, E)` float32, the learned association feature.
+        motion: the Kalman filter.
+    """
+
+    ids: Int64
+    slots: Int64
+    states: UInt8
+    classes: Int64
+    weights: Float64
+    scores: Float64
+    published: Float32
+    hits: Int64
+    born_ns: Int64
+    seen_ns: Int64
+    observed: Float64
+    embeddings: Float32
+    motion: Motion
+
+    def __len__(self) -> int:
+        """The number of living tracks."""
+        return len(self.ids)
+
+    @classmethod
+    def start(cls, ids: Int64, slots: Int64, detections: Detections, stamp_ns: int, width: int) -> TrackTable:
+        """Tentative tracks, newborn from these detections; `width` is the embedding's."""
+        n = len(ids)
+        boxes = detections.boxes.astype(np.float64)
+        return cls(
+            ids=ids,
+            slots=slots,
+            states=np.full(n, TrackState.TENTATIVE, np.uint8),
+            classes=detections.classes.copy(),
+            weights=detections.scores.astype(np.float64),
+            scores=detections.scores.astype(np.float64),
+            published=detections.scores.copy(),
+            hits=np.ones(n, np.int64),
+            born_ns=np.full(n, stamp_ns, np.int64),
+            seen_ns=np.full(n, stamp_ns, np.int64),
+            observed=boxes,
+            embeddings=np.zeros((n, width), np.float32),
+            motion=Motion.start(xyxy_to_cxcywh(boxes)),
+        )
+
+    def free_slots(self, count: int) -> Int64:
+        """The lowest slots that no track holds, `(count,)`."""
+        taken = np.zeros(len(self) + count, bool)
+        taken[self.slots[self.slots < len(taken)]] = True
+        return np.flatnonzero(~taken)[:count].astype(np.int64)
+
+    def keep(self, mask: NDArray[np.bool_]) -> TrackTable:
+        """The tracks of this mask."""
+        return _map(lambda array: array[mask], self)
+
+    def joined(self, newborn: TrackTable) -> TrackTable:
+        """These tracks and then the newborn ones."""
+        return _map(lambda *arrays: np.concatenate(arrays), self, newborn)
+
+    def advance(self, dt: float, camera_motion: Affine | None) -> None:
+        """Predicts every track `dt` seconds on, after the camera has moved by an affine map."""
+        if camera_motion is not None:
+            self.motion.warp(camera_motion)
+            self.observed = warp(self.observed, camera_motion)
+        self.motion.predict(dt)
+
+    def take(self, rows: Int64, detections: Detections, stamp_ns: int) -> None:
+        """Gives one detection each to some tracks: rows `(K,)`, K detections in that order."""
+        scores = detections.scores.astype(np.float64)
+        boxes = detections.boxes.astype(np.float64)
+        measured = xyxy_to_cxcywh(boxes)
+        away = stamp_ns - self.seen_ns[rows]
+        back = np.flatnonzero((self.states[rows] == TrackState.LOST) & (away > 0))
+        if len(back):  # half way to the straight line over the gap, after OC-SORT's re-update (CVPR 2023)
+            start = xyxy_to_cxcywh(self.observed[rows[back]])
+            line = (measured[back, :2] - start[:, :2]) / (away[back, None] / 1e9)
+            self.motion.bend(rows[back], line, 0.5)
+        self.motion.correct(rows, measured, scores)
+        self.hits[rows] += 1
+        self.scores[rows] = scores
+        self.published[rows] = detections.scores
+        self.seen_ns[rows] = stamp_ns
+        self.observed[rows] = boxes
+        self._vote(rows, detections.classes, scores)
+
+    def _vote(self, rows: Int64, classes: Int64, scores: Float64) -> None:
+        """Boyer and Moore's majority vote over a track's classes, weighted by scores."""
+        same = self.classes[rows] == classes
+        if same.all():
+            self.weights[rows] += scores
+            return
+        weights = self.weights[rows] + np.where(same, scores, -scores)
+        self.classes[rows] = np.where(weights < 0, classes, self.classes[rows])
+        self.weights[rows] = np.abs(weights)
+
+
+def _map(function: Callable[..., Any], *tables: T) -> T:
+    """Applies a function to each array of some tables of one kind, nested ones too."""
+    parts: dict[str, Any] = {}
+    for field in fields(tables[0]):  # type: ignore[arg-type]  # T is TrackTable or Motion
+        arrays = [getattr(table, field.name) for table in tables]
+        parts[field.name] = _map(function, *arrays) if is_dataclass(arrays[0]) else function(*arrays)
+    return type(tables[0])(**parts)

@@ -42,7 +42,7 @@ def node(number: int) -> Iterator[NodeProcess]:
 
 
 @pytest.fixture(scope="module")
-def camera(ros: Ros) -> Iterator[Camera]:
+def camera(ros: Ros, node: NodeProcess) -> Iterator[Camera]:
     with Camera(ros) as camera:
         assert len(camera.ask(image_message(SCENE, ros.next_stamp())).detections) == 2, node.log
         yield camera

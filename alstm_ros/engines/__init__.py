@@ -2,34 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines.engine import Engine, TensorSpec
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from alstm_ros.engines.status import EngineStatus
 from alstm_ros.errors import ModelError
 
-__all__ = ["ENGINES", "Engine", "TensorSpec", "load"]
+__all__ = ["ENGINES", "Engine", "EngineStatus", "TensorSpec", "load"]
 
-ENGINES: dict[str, Callable[[Path, EngineConfig], Engine]] = {"onnxruntime": OnnxRuntimeEngine}
-"""Name of a runtime to what opens a model file with it; a runtime is imported when it is opened, not before."""
+Sizes = Mapping[str, int]
+"""Name of a free axis, such as `height`, to the largest size that will be used."""
 
 
-def load(model: Path, config: EngineConfig, runtime: str = "onnxruntime") -> Engine:
-    """Opens a model file.
+def _onnxruntime(model: Path, config: EngineConfig, _: Sizes) -> Engine:
+    return OnnxRuntimeEngine(model, config)
+
+
+def _tensorrt(model: Path, config: EngineConfig, sizes: Sizes) -> Engine:
+    from alstm_ros.engines.accelerated import accelerate  # noqa: PLC0415  # ONNX Runtime alone needs nothing of it
+
+    return accelerate(model, config, OnnxRuntimeEngine(model, config), sizes)
+
+
+ENGINES: dict[str, Callable[[Path, EngineConfig, Sizes], Engine]] = {
+    "auto": _tensorrt,
+    "onnxruntime": _onnxruntime,
+    "tensorrt": _tensorrt,
+}
+"""Value of `engine.runtime` to what opens a model file with it; a runtime is imported when it is opened, not before."""
+
+
+def load(model: Path, config: EngineConfig, sizes: Sizes | None = None) -> Engine:
+    """Opens a model file in the runtime that the config names.
 
     Args:
         model: an ONNX file.
         config: the group `engine.*`.
-        runtime: a name in `ENGINES`.
+        sizes: name of a free axis to the largest size that will be used, where that is not in the file's metadata.
 
     Raises:
-        ModelError: there is no such file or runtime, or the file is no ONNX model that it can run.
+        ModelError: there is no such file, or it is no ONNX model that the runtime can run.
         DependencyError: the runtime is not installed.
     """
-    if runtime not in ENGINES:
-        raise ModelError(f"There is no engine '{runtime}'; it must be one of {', '.join(sorted(ENGINES))}.")
     if not model.is_file():
         raise ModelError(f"There is no model file {model}.")
-    return ENGINES[runtime](model, config)
+    return ENGINES[config.runtime](model, config, sizes or {})

@@ -35,7 +35,7 @@ class PlanKey:
 
     Attributes:
         model: SHA-256 of the model file.
-        recipe: version of how this package turns a model file into a network; see `precision.RECIPE`.
+        recipe: version of how this package turns a model file into a network; see `tensorrt_graph.RECIPE`.
         runtime: `tensorrt` or `tensorrt_rtx`.
         version: the version of that library.
         gpu: name of the GPU; empty where the plan serves every GPU of its compute capability.

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from alstm_ros.engines.status import EngineStatus
 from alstm_ros.errors import ModelError
 
 Tensors = Mapping[str, NDArray[Any]]
@@ -54,6 +55,15 @@ class Engine(Protocol):
     @property
     def metadata(self) -> Mapping[str, str]:
         """What the file says about itself."""
+        ...
+
+    @property
+    def status(self) -> EngineStatus:
+        """Which runtime answers and whether another is built; cheap, and may be asked from any thread."""
+        ...
+
+    def settle(self) -> None:
+        """Waits until the runtime that will answer is chosen, so that two runs over one recording cannot differ."""
         ...
 
     def __call__(self, inputs: Tensors) -> dict[str, NDArray[Any]]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines.engine import Tensors, TensorSpec, check_inputs
+from alstm_ros.engines.status import EngineStatus
 from alstm_ros.errors import DependencyError, ModelError
 
 DTYPES = {
@@ -75,6 +76,14 @@ class OnnxRuntimeEngine:
     def metadata(self) -> Mapping[str, str]:
         """What the file says about itself."""
         return self._metadata
+
+    @property
+    def status(self) -> EngineStatus:
+        """That this runtime answers, in the types of the file."""
+        return EngineStatus("onnxruntime", "fp32")
+
+    def settle(self) -> None:
+        """Returns at once: this is the runtime that answers."""
 
     def __call__(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
         """Runs the model.

@@ -19,9 +19,9 @@ NEEDS := dev/requirements
 INTERFACES := $(wildcard msg/*.msg dev/vision_msgs/msg/*.msg)
 SOURCES := CMakeLists.txt package.xml dev/vision_msgs/CMakeLists.txt dev/vision_msgs/package.xml $(INTERFACES)
 PIP := $(ENV)/bin/python -m pip install -qq --disable-pip-version-check
-ALL_NEEDS := -r $(NEEDS)/run.txt -r $(NEEDS)/build.txt
+ALL_NEEDS := $(foreach name,run bags build,-r $(NEEDS)/$(name).txt)
 
-.PHONY: help demo test check fix lint types env env-dev env-bench build video clean list tools FORCE
+.PHONY: help demo test check fix lint types env env-dev env-bench build video clean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -72,7 +72,7 @@ $(ENV)/bin/python:
 $(ENV)/ros.txt: $(NEEDS)/ros.txt | $(ENV)/bin/python
 	@sed -n -e 's/^$(ROS_DISTRO)://' -e 's/^[a-z0-9-]*$$/ros-$(ROS_DISTRO)-&/p' $< >$@
 
-$(ENV)/.env: $(ENV)/ros.txt $(NEEDS)/run.txt $(NEEDS)/build.txt dev/relocate.py dev/editable.py
+$(ENV)/.env: $(ENV)/ros.txt $(NEEDS)/run.txt $(NEEDS)/bags.txt $(NEEDS)/build.txt dev/relocate.py dev/editable.py
 	@echo "Installing ROS 2 $(ROS_DISTRO) and what the node needs into $(ENV) ..."
 	@$(PIP) -r $(ENV)/ros.txt $(ALL_NEEDS)
 	@$(ENV)/bin/python dev/relocate.py
@@ -95,7 +95,7 @@ $(ENV)/.env-bench: $(ENV)/.env-dev $(NEEDS)/bench.txt $(NEEDS)/bench-no-deps.txt
 
 # The names of the installed files, rewritten only when one comes or goes: an edit needs no build, a new file does.
 $(ENV)/.names: FORCE | $(ENV)/bin/python
-	@find alstm_ros launch config msg -type f -not -path '*/__pycache__/*' 2>/dev/null | LC_ALL=C sort >$@.new; \
+	@find $(wildcard alstm_ros launch config msg) -type f -not -path '*/__pycache__/*' | LC_ALL=C sort >$@.new; \
 	if cmp -s $@.new $@; then rm $@.new; else mv $@.new $@; fi
 
 $(ENV)/.build: $(ENV)/.env $(ENV)/.names $(SOURCES)

@@ -2,8 +2,8 @@
 
     python3 dev/fetch_video.py [--output .cache/vtest.avi]
 
-The package is downloaded with `apt-get download` and not installed, so no root is needed; where the machine's package lists
-are missing or old, lists of our own are fetched into a temporary folder. Only the standard library is used.
+The package is downloaded with `apt-get download` and not installed, so no root is needed; where the machine's package
+lists are missing or old, lists of our own are fetched into a temporary folder. Only the standard library is used.
 """
 
 from __future__ import annotations
@@ -70,16 +70,18 @@ def extract(package: Path, output: Path) -> None:
     Raises:
         VideoError: the package holds no such file.
     """
-    with subprocess.Popen(("dpkg-deb", "--fsys-tarfile", str(package)), stdout=subprocess.PIPE) as unpacking:
-        with tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive:
-            for member in archive:
-                if member.isfile() and Path(member.name).name == NAME:
-                    source = archive.extractfile(member)
-                    if source is not None:
-                        with output.open("wb") as sink:
-                            shutil.copyfileobj(source, sink)
-                        unpacking.kill()
-                        return
+    command = ("dpkg-deb", "--fsys-tarfile", str(package))
+    with (
+        subprocess.Popen(command, stdout=subprocess.PIPE) as unpacking,
+        tarfile.open(fileobj=unpacking.stdout, mode="r|") as archive,
+    ):
+        for member in archive:
+            source = archive.extractfile(member) if Path(member.name).name == NAME else None
+            if source is not None:
+                with output.open("wb") as sink:
+                    shutil.copyfileobj(source, sink)
+                unpacking.kill()
+                return
     raise VideoError(f"{package.name} holds no {NAME}")
 
 

@@ -94,6 +94,7 @@ def summarise(video: Path, recorder: Recorder, sent: dict[int, Sent]) -> dict[st
     latency = [(result.received_ns - sent[stamp].sent_ns) / 1e6 for stamp, result in results.items()]
     return {
         "video": video.name,
+        "first_stamp_ns": min(sent),  # of the video's first frame; ties the bag to the video
         "frames_sent": len(sent),
         "frames_processed": len(results),
         "frames_dropped": len(sent) - len(results),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
 import subprocess
 import sys
 import threading
@@ -45,7 +44,7 @@ class Process:
     def end(self) -> None:
         """Asks it to end, and sees to it that it does."""
         if self._child.poll() is None:
-            self._child.send_signal(signal.SIGINT)
+            self._child.terminate()  # not SIGINT: one that hits Python's own start prints a traceback
         try:
             self._child.wait(PATIENCE)
         except subprocess.TimeoutExpired:

@@ -16,3 +16,12 @@ def shared() -> Path:
     if not (path / "DESIGN.md").is_file():
         pytest.skip("the data folder ../shared is not beside this checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def vtest() -> Path:
+    """The street video, 795 frames; tests that need it are skipped where it could not be fetched."""
+    path = ROOT / ".cache" / "vtest.avi"
+    if not path.is_file():
+        pytest.skip("there is no .cache/vtest.avi; `make video` fetches it")
+    return path

@@ -100,6 +100,7 @@ $(ENV)/.names: FORCE | $(ENV)/bin/python
 
 $(ENV)/.build: $(ENV)/.env $(ENV)/.names $(SOURCES)
 	@echo "Building the messages into $(ENV) ..."
+	@[ -e $(ENV)/local_setup.sh ] || touch $(ENV)/local_setup.sh # colcon warns of a prefix without one, and writes it
 	@$(RUN) colcon --log-base $(BUILD)/log build --merge-install --symlink-install \
 		--install-base $(ENV) --build-base $(BUILD) --base-paths . dev/vision_msgs \
 		--event-handlers console_direct- console_cohesion- --cmake-force-configure --cmake-args -GNinja \

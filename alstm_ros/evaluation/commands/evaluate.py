@@ -20,7 +20,20 @@ from alstm_ros.evaluation.scoring import METRICS, Judged, Score, judge, total
 from alstm_ros.evaluation.sources import frame_range
 from alstm_ros.evaluation.trackeval_adapter import BENCHMARKS
 
-SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "Frag", "AP50", "AP50:95", "flicker", "latency_p50")
+SHOWN = (
+    "HOTA",
+    "DetA",
+    "AssA",
+    "MOTA",
+    "IDF1",
+    "IDSW",
+    "Frag",
+    "AP50",
+    "AP50_raw",
+    "AP50:95",
+    "flicker",
+    "latency_p50",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

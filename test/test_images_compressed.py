@@ -103,6 +103,20 @@ def test_bytes_after_the_end_do_no_harm() -> None:
     assert np.array_equal(decode_compressed(JPEG + bytes(500), "jpeg"), decode_compressed(JPEG, "jpeg"))
 
 
+def test_motion_jpeg_without_its_tables() -> None:
+    # Cameras leave the Huffman tables out where they are the standard's own, as those of OpenCV's encoder are.
+    kept, at = bytearray(JPEG[:2]), 2
+    while True:
+        end = at + 2 + int.from_bytes(JPEG[at + 2 : at + 4], "big")
+        if JPEG[at + 1] != 0xC4:
+            kept += JPEG[at:end]
+        if JPEG[at + 1] == 0xDA:  # the scan follows
+            break
+        at = end
+    assert len(kept) < end
+    assert np.array_equal(decode_compressed(kept + JPEG[end:], "jpeg"), decode_compressed(JPEG, "jpeg"))
+
+
 @given(cut=st.integers(0, len(JPEG) - 1))
 def test_a_jpeg_cut_anywhere_is_damaged(cut: int) -> None:
     with pytest.raises(ImageError, match="is damaged") as caught:

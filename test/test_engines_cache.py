@@ -176,7 +176,7 @@ def test_a_disk_that_fills_up_costs_only_the_next_start(
         raise OSError(28, "No space left on device")
 
     cache.store(KEY, b"older")
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     assert not cache.store(KEY, PLAN)
     assert "No space left" in caplog.text
     assert cache.load(KEY) == b"older"

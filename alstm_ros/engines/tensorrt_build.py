@@ -66,7 +66,7 @@ def build(
     network, strong = tensorrt_api.create_network(flavour, builder)
     parser = trt.OnnxParser(network, flavour.logger)
     if not parser.parse(model.onnx):
-        reasons = "; ".join(parser.get_error(index).desc().split("\n")[0] for index in range(parser.num_errors))
+        reasons = "; ".join(_parser_error(parser.get_error(index)) for index in range(parser.num_errors))
         raise UnsupportedModelError(f"{_name(flavour)} cannot parse the model: {reasons}.")
     config = builder.create_builder_config()
     _add_profile(flavour, builder, network, config, profile)
@@ -91,6 +91,15 @@ def build(
 
 def _name(flavour: Flavour) -> str:
     return f"{'TensorRT-RTX' if flavour.portable else 'TensorRT'} {flavour.version}"
+
+
+def _parser_error(error: Any) -> str:
+    """What the parser did not like; older releases know only the node's number."""
+    operator = error.node_operator() if hasattr(error, "node_operator") else ""
+    text = error.desc().split("\n")[0]
+    return (
+        f"{operator or 'node'} {error.node()}: {text}" if text not in {"", "false"} else f"{operator} is not supported"
+    )
 
 
 def _made(flavour: Flavour, factory: Callable[..., Any], *arguments: Any) -> Any:

@@ -15,6 +15,7 @@ COMMANDS = {
         "track objects in bags, videos, folders of images, detection files",
     ),
     "evaluate": ("alstm_ros.evaluation.commands.evaluate", "score tracks against ground truth; compare two runs"),
+    "tune": ("alstm_ros.evaluation.commands.tune", "search for parameters that suit your recordings"),
 }
 """Name to module, imported when the command is called, and what `alstm --help` says of it."""
 

@@ -114,7 +114,7 @@ def judge(truth: Recording, result: Recording, benchmark: str) -> Judged:
     """
     prepared: dict[str, te.Prepared] = {}
     raw: dict[str, te.Prepared] = {}
-    for name, target, found, own in _classes(truth.labels, result.labels, result.raw):
+    for name, target, found, own in split_classes(truth.labels, result.labels, result.raw):
         prepared[name] = te.prepare(target, found, benchmark)
         if own is not None:
             raw[name] = te.prepare(target, own, benchmark)
@@ -145,7 +145,7 @@ def total(judged: Sequence[Judged]) -> Score:
     return Score("all", numbers, curve, tuple(results), sum(part.frames for part in parts))
 
 
-def _classes(truth: Labels, found: Labels, raw: Labels | None) -> list[tuple[str, Labels, Labels, Labels | None]]:
+def split_classes(truth: Labels, found: Labels, raw: Labels | None) -> list[tuple[str, Labels, Labels, Labels | None]]:
     """Ground truth and results of each class; MOTChallenge's text has but one, the pedestrians."""
     if truth.names:
         parts = []

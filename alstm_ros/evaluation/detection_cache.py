@@ -1,0 +1,123 @@
+"""Detections of a recording, made once: in memory for one search, on disk for the next."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from alstm_ros.config import Config
+from alstm_ros.evaluation.progress import Progress
+from alstm_ros.evaluation.sources import DetectionFrame, Source
+from alstm_ros.options import replace
+from alstm_ros.pipeline import Detector, Frame
+from alstm_ros.types import Detections
+
+FLOOR = 0.05
+"""Detections are kept down to this score, so that higher thresholds can be tried on them."""
+
+
+@dataclass(frozen=True, slots=True)
+class CachedSource:
+    """A recording of which only the detections are left.
+
+    Attributes:
+        name: the source's.
+        frames: numbers and detections.
+        classes: class names, by class index.
+        length: number of frames of the recording, those that could not be read included.
+        problems: what could not be read.
+    """
+
+    name: str
+    frames: tuple[tuple[int, DetectionFrame], ...]
+    classes: tuple[str, ...]
+    length: int
+    problems: tuple[str, ...] = ()
+
+
+def detect_all(
+    source: Source, config: Config, load: Callable[[Config], Detector], path: Path, folder: Path, *, quiet: bool = False
+) -> CachedSource:
+    """Every frame's detections, from the disk where they are there.
+
+    Args:
+        source: images, or detections, which are taken as they are.
+        config: all parameters; the detector's threshold is lowered to FLOOR.
+        load: opens the detector.
+        path: where the source lies; part of the key, with size and age of each of its files.
+        folder: where cached detections are kept.
+        quiet: show no progress.
+    """
+    wide = replace(config, {"detector.score_threshold": min(FLOOR, config.detector.score_threshold)})
+    file = folder / f"{_key(path, wide)}.npz"
+    if file.is_file():
+        return _load(file, source)
+    detector: Detector | None = None
+    frames: list[tuple[int, DetectionFrame]] = []
+    progress = Progress(f"{source.name}: detecting", source.length, quiet=quiet)
+    for number, frame in source:
+        if isinstance(frame, Frame):
+            detector = detector or load(wide)
+            [found] = detector([frame.image])
+            frames.append((number, DetectionFrame(found, frame.stamp_ns)))
+        else:
+            frames.append((number, frame))
+        progress.step()
+    progress.close()
+    length = max(source.length or 0, frames[-1][0] if frames else 0)
+    names = detector.classes if detector else ("pedestrian",)
+    cached = CachedSource(source.name, tuple(frames), names, length, tuple(source.problems))
+    if detector and not cached.problems:  # text is read faster than a cache; damaged recordings may be repaired
+        _save(file, cached)
+    return cached
+
+
+def _key(path: Path, config: Config) -> str:
+    files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
+    facts = [(str(item.resolve()), item.stat().st_size, item.stat().st_mtime_ns) for item in files]
+    model = Path(config.detector.model)
+    age = model.stat().st_mtime_ns if model.is_file() else 0
+    text = json.dumps([1, facts, dataclasses.asdict(config.detector), age])
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _save(file: Path, cached: CachedSource) -> None:
+    found = [frame.detections for _, frame in cached.frames]
+    features = [item.features for item in found if item.features is not None]
+    columns = {
+        "numbers": np.array([number for number, _ in cached.frames], np.int64),
+        "stamps": np.array([frame.stamp_ns for _, frame in cached.frames], np.int64),
+        "counts": np.array([len(item) for item in found], np.int64),
+        "boxes": np.concatenate([np.zeros((0, 4), np.float32), *(item.boxes for item in found)]),
+        "scores": np.concatenate([np.zeros(0, np.float32), *(item.scores for item in found)]),
+        "classes": np.concatenate([np.zeros(0, np.int64), *(item.classes for item in found)]),
+        "names": np.array(cached.classes),
+        "length": np.array(cached.length),
+    }
+    if len(features) == len(found) and features:
+        columns["features"] = np.concatenate(features)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_suffix(f".{os.getpid()}.part.npz")
+    np.savez(part, **columns)  # type: ignore[arg-type]  # its keywords are arrays, but for one
+    part.replace(file)
+
+
+def _load(file: Path, source: Source) -> CachedSource:
+    with np.load(file) as columns:
+        table = {name: columns[name] for name in columns.files}
+    ends = np.cumsum(table["counts"])
+    every = Detections(table["boxes"], table["scores"], table["classes"], table.get("features"))
+    frames = tuple(
+        (number, DetectionFrame(every[end - count : end], stamp))
+        for number, stamp, count, end in zip(
+            table["numbers"].tolist(), table["stamps"].tolist(), table["counts"].tolist(), ends.tolist(), strict=True
+        )
+    )
+    return CachedSource(source.name, frames, tuple(table["names"].tolist()), int(table["length"]))

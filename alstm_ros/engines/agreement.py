@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 
 from alstm_ros.engines.failures import DisagreementError
 
-TOLERANCES = {"fp32": 2e-3, "fp16": 2e-2}
-"""Largest difference of an element, relative to the largest magnitude in its output."""
+TOLERANCES = {"fp32": 2e-3, "fp16": 5e-2}
+"""Largest difference of an element, relative to the largest magnitude in its output.
+
+The default detector's FP16 export stays below 0.014 on frames of streets and rooms; a wrong kernel is off by far more.
+"""
 SHARE = 0.95
 """Share of an output's elements that must be within it: rounding may exchange a few of the last candidates."""
 
@@ -33,13 +36,16 @@ def deviation(reference: NDArray[Any], answer: NDArray[Any]) -> float:
     if not np.array_equal(np.isfinite(one), np.isfinite(other)):
         return float("inf")
     one, other = np.nan_to_num(one), np.nan_to_num(other)
-    scale = max(float(np.abs(one).max()), 1e-6)
+    scale = max(float(np.abs(one).max()), _SMALL)
     plain = float(np.quantile(np.abs(one - other), SHARE)) / scale
     if one.ndim < 2:
         return plain
     ordered = np.abs(np.sort(one, axis=1) - np.sort(other, axis=1))
     return min(plain, float(np.quantile(ordered, SHARE)) / scale)
 
+
+_SMALL = 0.01
+"""Outputs below this in all elements, such as the scores of a frame without anything, are compared absolutely."""
 
 Outputs = Mapping[str, NDArray[Any]]
 

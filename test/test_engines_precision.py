@@ -17,7 +17,6 @@ from alstm_ros.errors import ModelError
 
 MODELS = Path(__file__).resolve().parents[1] / "alstm_ros" / "models"
 SHIPPED = sorted(MODELS.glob("*.onnx"))
-IMAGES = {"kind": "image"}
 
 
 def kinds(model: onnx.ModelProto) -> dict[str, int]:
@@ -103,6 +102,17 @@ def test_all_that_makes_a_recurrent_state_is_fp32() -> None:
     assert "Gemm" not in seen
     assert precision.layers(lowered)["Gemm"] == {"fp16": 5}
     assert precision.layers(lowered)["MatMul"] == {"fp16": 1}
+
+
+def test_what_follows_the_last_product_is_fp32() -> None:
+    """Boxes are decoded there: at 1000 pixels FP16 knows no half pixel."""
+    lowered = precision.half(painted_detector())
+    nodes = list(lowered.graph.node)
+    last = max(place for place, node in enumerate(nodes) if node.op_type in precision.PRODUCTS)
+    types = kinds(lowered)
+    halves = [node.op_type for node in nodes[last + 1 :] if types[node.output[0]] == TensorProto.FLOAT16]
+    assert halves == []
+    assert types[nodes[last].output[0]] == TensorProto.FLOAT16
 
 
 def test_states_drift_little_over_1000_steps(tmp_path: Path) -> None:

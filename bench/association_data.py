@@ -67,7 +67,11 @@ def mot15(folder: Path) -> Iterator[Case]:
         source = MotDetections(place / "det.txt", place / "seqinfo.ini")
         frames = tuple(_frame(f.detections, f.stamp_ns, None) for _, f in source)
         yield Case(
-            place.name, "MOT15", frames, read_labels(place / "gt.txt", truth=True, length=source.length), source.facts.fps
+            place.name,
+            "MOT15",
+            frames,
+            read_labels(place / "gt.txt", truth=True, length=source.length),
+            source.facts.fps,
         )
 
 
@@ -85,13 +89,15 @@ def simulated(scene: Scene, noise: Noise, seed: int) -> Case:
         Frame(detector(k)[0], int(stamp), affine)
         for k, (stamp, affine) in enumerate(zip(scene.stamps_ns, affines, strict=True))
     )
-    truth = make(scene.frames + 1, scene.ids, scene.boxes, np.ones(len(scene.ids)), scene.classes + 1, length=len(scene))
+    truth = make(
+        scene.frames + 1, scene.ids, scene.boxes, np.ones(len(scene.ids)), scene.classes + 1, length=len(scene)
+    )
     fps = 1e9 / float(np.median(np.diff(scene.stamps_ns)))
     return Case(scene.name, "none", frames, truth, fps)
 
 
 def thin(case: Case, keep: Int64) -> Case:
-    """The case as a camera sees it that loses frames: only those of these 0-based numbers are left, stamps stay true."""
+    """The case as a camera sees it that loses frames: only these 0-based ones are left, stamps stay true."""
     frames: list[Frame] = []
     wanted, total = set(keep.tolist()), np.eye(3)
     known = all(frame.motion is not None for frame in case.frames)
@@ -119,6 +125,3 @@ def without_motion(cases: Iterable[Case]) -> list[Case]:
 def _frame(detections: Detections, stamp_ns: int, motion: Affine | None) -> Frame:
     order = np.argsort(-detections.scores, kind="stable")
     return Frame(detections[order], stamp_ns, motion)
-
-
-

@@ -7,13 +7,13 @@ import pytest
 
 pytest.importorskip("torch", reason="learning needs torch")
 
-from alstm_ros.boxes import warp  # noqa: E402  # after the check for torch
-from alstm_ros.config import Config  # noqa: E402
-from alstm_ros.errors import DataError  # noqa: E402
-from alstm_ros.learning import scenes  # noqa: E402
-from alstm_ros.learning.data import DataConfig, make_batch, make_tape, split  # noqa: E402
-from alstm_ros.learning.noise import FALSE, Detector, Noise  # noqa: E402
-from alstm_ros.learning.simulation import simulate  # noqa: E402
+from alstm_ros.boxes import warp
+from alstm_ros.config import Config
+from alstm_ros.errors import DataError
+from alstm_ros.learning import scenes
+from alstm_ros.learning.data import DataConfig, make_batch, make_tape, split
+from alstm_ros.learning.noise import FALSE, Detector, Noise
+from alstm_ros.learning.simulation import simulate
 
 
 def scene(seed: int = 0, length: int = 60) -> scenes.Scene:
@@ -47,7 +47,8 @@ def test_camera_motion_still_explains_a_changed_scene() -> None:
     frames, still = 12, np.array([[300.0, 200.0, 340.0, 300.0]], np.float32)
     made = scenes.Scene(
         "still", (640, 480), np.arange(frames) * 10**8, np.arange(frames), np.ones(frames, np.int64),
-        np.zeros(frames, np.int64), np.repeat(still, frames, 0), np.ones(frames, np.float32), np.tile(np.eye(2, 3), (frames, 1, 1)),
+        np.zeros(frames, np.int64), np.repeat(still, frames, 0), np.ones(frames, np.float32),
+        np.tile(np.eye(2, 3), (frames, 1, 1)),
     )  # fmt: skip
     rng = np.random.default_rng(5)
     made = scenes.shake(made, rng.normal(0, 9, (frames, 2)), rng.uniform(0.9, 1.1, frames), known=True)

@@ -26,9 +26,11 @@ def random_model(seed: int = 0) -> Any:
         for name, value in model.named_parameters():
             if value.ndim == 2 and "lstm" not in name:
                 value.normal_(0, value.shape[1] ** -0.5)
-        for norm in (model.norm_step, model.norm_pair):
-            norm.running_mean.normal_(0, 0.3)
-            norm.running_var.uniform_(0.3, 3)
+        for name, value in model.named_buffers():
+            if name.endswith("mean"):
+                value.normal_(0, 0.3)
+            elif name.endswith("var"):
+                value.uniform_(0.3, 3)
     return model.eval()
 
 
@@ -39,7 +41,7 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.mark.parametrize(("half", "allowed"), [(False, 1e-4), (True, 2e-2)])
-def test_the_exported_step_follows_torch_over_1000_steps(tmp_path: Path, half: bool, allowed: float) -> None:
+def test_the_exported_step_follows_torch_over_1000_steps(tmp_path: Path, *, half: bool, allowed: float) -> None:
     from alstm_ros.learning.export import export
 
     model = random_model()

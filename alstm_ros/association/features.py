@@ -5,6 +5,8 @@ The same functions serve the running tracker and the training, which records wha
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from alstm_ros.association.associator import Candidates
@@ -21,44 +23,87 @@ _FAR = 1.0
 """The margin where there is no rival."""
 
 
-def pair_features(candidates: Candidates, looks: Float32 | None, seen: Float32 | None) -> Float32:
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """What both kinds of features need of a frame, computed once.
+
+    Attributes:
+        candidates: the frame.
+        predicted: `(T, 4)` cxcywh.
+        observed: `(T, 4)` cxcywh.
+        boxes: `(N, 4)` cxcywh of the detections.
+        track_crowd: `(T,)` the largest IoU of each predicted box with another.
+        crowd: `(N,)` the same of the detections.
+        unseen: `(T,)` seconds since the last detection.
+        age: `(T,)` log of one plus the age in seconds.
+        speeds: `(T, 4)` heights a second.
+    """
+
+    candidates: Candidates
+    predicted: Float32
+    observed: Float32
+    boxes: Float32
+    track_crowd: Float32
+    crowd: Float32
+    unseen: Float32
+    age: Float32
+    speeds: Float32
+
+    @classmethod
+    def of(cls, candidates: Candidates) -> Geometry:
+        """Computes it."""
+        tracks, found = candidates.tracks, candidates.detections
+        predicted = xyxy_to_cxcywh(tracks.predicted)
+        return cls(
+            candidates=candidates,
+            predicted=predicted,
+            observed=xyxy_to_cxcywh(tracks.observed),
+            boxes=xyxy_to_cxcywh(found.boxes),
+            track_crowd=crowd(tracks.predicted),
+            crowd=crowd(found.boxes),
+            unseen=(tracks.unseen_ns / 1e9).astype(np.float32),
+            age=np.log1p(tracks.ages_ns / 1e9).astype(np.float32),
+            speeds=np.clip(tracks.speeds / np.maximum(predicted[:, 3:], 1), -4, 4),
+        )
+
+
+def pair_features(frame: Geometry, looks: Float32 | None, seen: Float32 | None) -> Float32:
     """What is known of each candidate pair.
 
     Args:
-        candidates: the pairs.
+        frame: the frame.
         looks: `(N, APPEARANCE)` unit vectors of the detections, None where the detector offers none.
         seen: `(T, APPEARANCE)` running mean of the same of the tracks; zeros where nothing is known.
 
     Returns:
         `(P, PAIR)` float32.
     """
+    candidates = frame.candidates
     tracks, found = candidates.tracks, candidates.detections
     rows, columns, costs = candidates.rows, candidates.columns, candidates.costs
     out = np.zeros((len(rows), PAIR), np.float32)
     if not len(rows):
         return out
-    predicted, observed = xyxy_to_cxcywh(tracks.predicted), xyxy_to_cxcywh(tracks.observed)  # (T, 4)
-    boxes = xyxy_to_cxcywh(found.boxes)  # (N, 4)
+    predicted, box = frame.predicted[rows], frame.boxes[columns]
     height = np.maximum(predicted[:, 3], 1)
-    box = boxes[columns]
-    out[:, 0:4] = offset(box, predicted[rows], height[rows])
-    out[:, 4:8] = offset(box, observed[rows], height[rows])
+    out[:, 0:4] = offset(box, predicted, height)
+    out[:, 4:8] = offset(box, frame.observed[rows], height)
     out[:, 8] = costs
     out[:, 9:11] = margins(len(tracks), len(found), rows, columns, costs)
-    out[:, 11] = iou(tracks.predicted, found.boxes)[rows, columns]
-    out[:, 12] = iou(tracks.observed, found.boxes)[rows, columns]
-    out[:, 13] = found.scores[columns]
-    out[:, 14] = tracks.scores[rows]
-    out[:, 15] = (found.scores[columns] - tracks.scores[rows]) * 2
-    unseen = tracks.unseen_ns.astype(np.float64) / 1e9
-    out[:, 16] = np.log1p(unseen * 10)[rows]
-    out[:, 17] = np.log1p(tracks.ages_ns.astype(np.float64) / 1e9)[rows]
+    corners = found.boxes[columns]
+    out[:, 11] = paired_iou(tracks.predicted[rows], corners)
+    out[:, 12] = paired_iou(tracks.observed[rows], corners)
+    out[:, 13] = scores = found.scores[columns]
+    out[:, 14] = before = tracks.scores[rows]
+    out[:, 15] = (scores - before) * 2
+    out[:, 16] = np.log1p(frame.unseen * 10)[rows]
+    out[:, 17] = frame.age[rows]
     out[:, 18] = candidates.dt_ns / 1e8
     out[:, 19] = tracks.confirmed[rows]
-    out[:, 20] = crowd(found.boxes)[columns]
-    out[:, 21] = crowd(tracks.predicted)[rows]
-    out[:, 22:26] = np.clip(tracks.speeds / height[:, None], -4, 4)[rows]
-    out[:, 26] = np.log(height / 100)[rows]
+    out[:, 20] = frame.crowd[columns]
+    out[:, 21] = frame.track_crowd[rows]
+    out[:, 22:26] = frame.speeds[rows]
+    out[:, 26] = np.log(height / 100)
     out[:, 31] = np.minimum(np.abs(out[:, 0]) + np.abs(out[:, 1]), 3)
     if looks is not None and seen is not None:
         known = np.abs(seen[rows]).max(axis=1) > 0
@@ -70,12 +115,12 @@ def pair_features(candidates: Candidates, looks: Float32 | None, seen: Float32 |
 
 
 def step_features(
-    candidates: Candidates, totals: Float32, rows: Int64, columns: Int64, born: Int64, looks: Float32 | None
+    frame: Geometry, totals: Float32, rows: Int64, columns: Int64, born: Int64, looks: Float32 | None
 ) -> Float32:
     """What a track learns from the detection that it was given; what a newborn one knows.
 
     Args:
-        candidates: the frame's pairs.
+        frame: the frame.
         totals: `(P,)` the pairs' corrected costs.
         rows: `(M,)` matched tracks.
         columns: `(M,)` their detections.
@@ -85,35 +130,35 @@ def step_features(
     Returns:
         `(M + B, STEP)` float32, matched tracks first.
     """
-    tracks, found = candidates.tracks, candidates.detections
+    tracks, found = frame.candidates.tracks, frame.candidates.detections
     which = np.concatenate([columns, born])
     out = np.zeros((len(which), STEP), np.float32)
     if not len(which):
         return out
     m = len(rows)
-    boxes = xyxy_to_cxcywh(found.boxes)[which]
+    boxes = frame.boxes[which]
     height = np.maximum(boxes[:, 3], 1)
     out[:, 0] = np.log(height / 100)
     out[:, 1] = np.log(np.maximum(boxes[:, 2], 1) / height)
     out[:, 2] = found.scores[which]
-    out[:, 3] = crowd(found.boxes)[which]
-    out[:, 4] = candidates.dt_ns / 1e8
+    out[:, 3] = frame.crowd[which]
+    out[:, 4] = frame.candidates.dt_ns / 1e8
     out[m:, 5] = 1
     if m:
-        predicted, observed = xyxy_to_cxcywh(tracks.predicted[rows]), xyxy_to_cxcywh(tracks.observed[rows])
+        predicted = frame.predicted[rows]
         scale = np.maximum(predicted[:, 3], 1)
-        unseen = np.maximum(tracks.unseen_ns[rows].astype(np.float64) / 1e9, 1e-3)
+        unseen = np.maximum(frame.unseen[rows], 1e-3)
         out[:m, 6:10] = offset(boxes[:m], predicted, scale) * 4  # innovation
-        moved = offset(boxes[:m], observed, scale)
+        moved = offset(boxes[:m], frame.observed[rows], scale)
         out[:m, 10:14] = moved * 4
         out[:m, 14:18] = np.clip(moved / unseen[:, None], -4, 4)  # heights a second
-        out[:m, 18:22] = np.clip(tracks.speeds[rows] / scale[:, None], -4, 4)
+        out[:m, 18:22] = frame.speeds[rows]
         out[:m, 22] = tracks.scores[rows]
         out[:m, 23] = np.log1p(unseen * 10)
-        out[:m, 24] = np.log1p(tracks.ages_ns[rows].astype(np.float64) / 1e9)
+        out[:m, 24] = frame.age[rows]
         out[:m, 25] = tracks.confirmed[rows]
-        out[:m, 26:29] = _matched(candidates, totals, rows, columns)
-        out[:m, 29] = crowd(tracks.predicted)[rows]
+        out[:m, 26:29] = _matched(frame.candidates, totals, rows, columns)
+        out[:m, 29] = frame.track_crowd[rows]
     if looks is not None:
         out[:, 30:-1] = looks[which]
         out[:, -1] = 1
@@ -126,6 +171,14 @@ def offset(boxes: Float32, origin: Float32, height: Float32) -> Float32:
     out[:, :2] = (boxes[:, :2] - origin[:, :2]) / height[:, None]
     out[:, 2:] = np.log(np.maximum(boxes[:, 2:], 1) / np.maximum(origin[:, 2:], 1))
     return np.clip(out, -3, 3, out=out)
+
+
+def paired_iou(a: Float32, b: Float32) -> Float32:
+    """IoU of each box with the one in the same row: `(P, 4)` xyxy each to `(P,)`."""
+    size = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
+    inner = size[:, 0] * size[:, 1]
+    outer = np.prod(a[:, 2:] - a[:, :2], axis=1) + np.prod(b[:, 2:] - b[:, :2], axis=1) - inner
+    return np.asarray(inner / np.maximum(outer, 1e-6), np.float32)
 
 
 def crowd(boxes: Float32) -> Float32:

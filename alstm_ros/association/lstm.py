@@ -1,7 +1,7 @@
-"""The Association LSTM in the tracker: a state for each track, one step a frame, costs corrected for candidate pairs.
+"""The Association LSTM in the tracker: a state for each track, one step a frame, corrected costs of candidate pairs.
 
-After Lu, Lu and Tang, "Online Video Object Detection using Association LSTM" (ICCV 2017), with a recurrence that follows
-identity: each track owns its (h, c), and its state stays as it is while the track is unseen.
+After Lu, Lu and Tang, "Online Video Object Detection using Association LSTM" (ICCV 2017), with a recurrence that
+follows identity: each track owns its (h, c), and its state stays as it is while the track is unseen.
 """
 
 from __future__ import annotations
@@ -9,14 +9,17 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.association.associator import Candidates, Refinement
-from alstm_ros.association.features import APPEARANCE, PAIR, STEP, appearance, pair_features, step_features
+from alstm_ros.association.features import APPEARANCE, PAIR, STEP, Geometry, appearance, pair_features, step_features
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
+from alstm_ros.config import EngineConfig
+from alstm_ros.engines import load
 from alstm_ros.errors import ModelError
 from alstm_ros.types import Detections, Float32, Int64
 
@@ -24,6 +27,8 @@ KIND = "association"
 """What the model file's metadata says that it is."""
 VERSION = "1"
 """The layout of inputs and outputs that this code speaks."""
+MODELS = {"default": Path(__file__).resolve().parents[1] / "models" / "association.onnx"}
+"""Names of the files that come with the package."""
 STATES = ("h1", "c1", "h2", "c2")
 _LOOKS_MEMORY = 0.9
 """Share of a track's running appearance that stays at each detection."""
@@ -65,12 +70,37 @@ class Layout:
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"The association model's sizes {metadata.get('sizes')!r} cannot be read.") from error
         if not fits:
-            raise ModelError(f"The association model was made for other features than these ({STEP} a step, {PAIR} a pair).")
+            raise ModelError(
+                f"The association model was made for other features than these ({STEP} a step, {PAIR} a pair)."
+            )
         return layout
 
 
+def open_associator(model: str) -> Callable[[], LearnedAssociator]:
+    """Opens a model file once; each call of what is returned gives an associator without state, one for each tracker.
+
+    Args:
+        model: a name in MODELS or the path of an ONNX file.
+
+    Raises:
+        ModelError: there is no such file, or it is no association model of this layout.
+    """
+    # one thread: the work is a few small products, and waking others takes longer than doing them
+    engine = load(MODELS.get(model, Path(model)), EngineConfig(threads=1))
+    try:
+        layout = Layout.read(engine.metadata)
+    except ModelError as error:
+        raise ModelError(f"{model}: {error}") from error
+    return lambda: LearnedAssociator(engine, layout)
+
+
 class LearnedAssociator:
-    """Corrects costs and refines boxes and scores with the network; see associator.Associator."""
+    """Corrects costs and refines boxes and scores with the network; see associator.Associator.
+
+    Attributes:
+        pairs: `(P, PAIR)` the features of the last `correct`, for those who record.
+        x: `(K, STEP)` the features of the last `advance`.
+    """
 
     def __init__(self, run: Run, layout: Layout) -> None:
         """Starts without state.
@@ -80,6 +110,8 @@ class LearnedAssociator:
             layout: its sizes.
         """
         self._run, self._layout = run, layout
+        self.pairs, self.x = np.zeros((0, PAIR), np.float32), np.zeros((0, STEP), np.float32)
+        self._frame: Geometry | None = None
         self._looks = Looks()
         self._states = {name: np.zeros((0, layout.hidden), np.float32) for name in STATES}
         self._keys = np.zeros((0, layout.embedding + 2), np.float32)
@@ -91,20 +123,22 @@ class LearnedAssociator:
 
     def correct(self, candidates: Candidates) -> Float32:
         """What to add to the pairs' costs: `(P,)` float32, within the layout's bound."""
-        if not len(candidates.rows):
-            return np.zeros(0, np.float32)
+        self._frame = Geometry.of(candidates)
         self._grow(candidates.tracks.slots)
         looks, seen = self._looks(candidates)
-        pairs = pair_features(candidates, looks, seen)
+        self.pairs = pair_features(self._frame, looks, seen)
+        if not len(self.pairs):
+            return np.zeros(0, np.float32)
         keys = self._keys[candidates.tracks.slots[candidates.rows]]
-        return np.asarray(self._call(None, None, pairs, keys)["correction"], np.float32)
+        return np.asarray(self._call(None, None, self.pairs, keys)["correction"], np.float32)
 
     def advance(
         self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
     ) -> Refinement:
         """One step for matched and newborn tracks; see associator.Associator."""
         looks, _ = self._looks(candidates)
-        x = step_features(candidates, candidates.costs + corrections, rows, columns, born, looks)
+        frame = self._frame if self._frame and self._frame.candidates is candidates else Geometry.of(candidates)
+        self.x = x = step_features(frame, candidates.costs + corrections, rows, columns, born, looks)
         which, found = np.concatenate([candidates.tracks.slots[rows], slots]), np.concatenate([columns, born])
         self._looks.learn(candidates, which, found, len(rows))
         if not len(which):
@@ -160,7 +194,7 @@ class Looks:
         self._projection = np.zeros((0, APPEARANCE), np.float32)
 
     def __call__(self, candidates: Candidates) -> tuple[Float32 | None, Float32 | None]:
-        """Vectors of the detections `(N, APPEARANCE)` and of the tracks `(T, APPEARANCE)`, or None where there are none."""
+        """Vectors of detections `(N, APPEARANCE)` and of tracks `(T, APPEARANCE)`, or None where there are none."""
         looks = self._of(candidates.detections)
         if looks is None:
             return None, None
@@ -168,7 +202,7 @@ class Looks:
         return looks, self._seen[candidates.tracks.slots]
 
     def learn(self, candidates: Candidates, slots: Int64, columns: Int64, matched: int) -> None:
-        """Takes over the vectors of matched tracks, of which there are `matched`, and of the newborn ones after them."""
+        """Takes over the vectors of the first `matched` tracks and of the newborn ones after them."""
         looks = self._of(candidates.detections)
         if looks is None or not len(slots):
             return

@@ -1,1 +1,1 @@
-"""Teaching the Association LSTM: scenes, a noise model of detectors, the network, its losses and its export. Home of torch."""
+"""Teaching the Association LSTM: scenes, noisy detectors, the network, its losses and its export. Home of torch."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,11 +42,11 @@ class DataConfig:
     sequences: str = ""
     hold_every: int = 5
     simulated: float = 0.4
-    clips: int = 500
+    clips: int = 240
     frames: int = 240
     window: int = 48
     lead: int = 6
-    mistakes: float = 0.3
+    mistakes: float = 0.1
     reverse: bool = True
 
 
@@ -81,10 +82,12 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
-        moved = {f.name: getattr(self.pairs, f.name) for f in fields(Pairs)}
-        pairs = Pairs(**{name: v.to(device) if isinstance(v, Tensor) else v for name, v in moved.items()})
-        own = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "pairs"}
-        return Batch(**{name: tensor.to(device) for name, tensor in own.items()}, pairs=pairs)
+
+        def moved(part: Batch | Pairs) -> dict[str, Any]:
+            values = {f.name: getattr(part, f.name) for f in fields(part)}
+            return {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
+
+        return Batch(**moved(self), pairs=Pairs(**moved(self.pairs), limit=self.pairs.limit))
 
 
 def split(folder: Path, hold_every: int) -> tuple[list[Path], list[Path]]:
@@ -105,7 +108,7 @@ def draw_clip(rng: np.random.Generator, sources: Sequence[Scene], config: DataCo
     if not sources or rng.random() < config.simulated:
         clip = simulate(rng, config.frames)
     else:
-        source = sources[rng.integers(len(sources))]
+        source = sources[int(rng.integers(len(sources)))]
         step = int(rng.choice([1, 1, 1, 1, 2, 3, 4, 5]))
         length = min(len(source), config.frames * min(step, 2))
         clip = scenes.cut(source, int(rng.integers(len(source) - length + 1)), length)

@@ -7,9 +7,9 @@ there only the matrices are halved.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -37,7 +37,7 @@ class _Graph:
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
-    def add(self, op: str, *inputs: str, name: str = "", **attributes: object) -> str:
+    def add(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:
         name = name or f"v{len(self.nodes)}"
         self.nodes.append(helper.make_node(op, list(inputs), [name], **attributes))
         return name
@@ -129,7 +129,7 @@ def export(model: AssociationLstm, path: Path, about: Mapping[str, str], *, half
     """Writes the ONNX file; a file of that name is replaced at once or not at all."""
     fresh = path.with_suffix(".part")
     fresh.write_bytes(build(model, about, half=half).SerializeToString(deterministic=True))
-    os.replace(fresh, path)
+    fresh.replace(path)
 
 
 def _linear(g: _Graph, weights: Mapping[str, Float32], name: str, value: str) -> str:
@@ -138,7 +138,8 @@ def _linear(g: _Graph, weights: Mapping[str, Float32], name: str, value: str) ->
 
 def _standard(g: _Graph, value: str, norm: nn.BatchNorm1d, *, clip: bool = True) -> str:
     """Batch normalisation with its running statistics, and the network's clamp."""
-    mean, variance = (t.detach().cpu().numpy().astype(np.float64) for t in (norm.running_mean, norm.running_var))
+    state = norm.state_dict()
+    mean, variance = (state[name].cpu().numpy().astype(np.float64) for name in ("running_mean", "running_var"))
     scale = 1 / np.sqrt(variance + norm.eps)
     z = g.affine(value, scale.astype(np.float32), (-mean * scale).astype(np.float32))
     return g.add("Clip", z, g.constant(np.float32(-6)), g.constant(np.float32(6))) if clip else z

@@ -47,7 +47,8 @@ def association(pairs: Pairs, kind: str, temperature: float = 0.1, margin: float
         margin: of `contrastive`.
 
     Returns:
-        The mean, weighted towards what the rules get wrong or nearly so.
+        The mean, weighted towards where the rules are in doubt. The weight must not look at the truth: weighting what
+        the rules got wrong teaches the network to say the opposite of the rules wherever it knows no better.
     """
     total = pairs.cost + pairs.correction
     if kind == "contrastive":
@@ -59,11 +60,11 @@ def association(pairs: Pairs, kind: str, temperature: float = 0.1, margin: float
     for group, known in ((pairs.row, pairs.row_use), (pairs.column, pairs.column_use)):
         loss, has = _groups(total, pairs, group, temperature, none)
         with torch.no_grad():
-            hard = 1 - torch.exp(-_groups(pairs.cost, pairs, group, temperature, 1.0)[0])
+            doubt = _doubt(pairs, group, temperature)
         take = torch.zeros_like(has).index_fill(0, group[known & pairs.use], value=True)
         if kind == "infonce":
             take &= has
-        weight = (0.05 + hard) * take
+        weight = (0.2 + doubt) * take
         parts.append((loss * weight).sum() / weight.sum().clamp(min=1))
     return torch.stack(parts).mean()
 
@@ -79,6 +80,15 @@ def _groups(total: Tensor, pairs: Pairs, group: Tensor, temperature: float, none
     has = torch.zeros(count, dtype=torch.bool, device=total.device).index_fill(0, group[good], value=True)
     target = torch.where(has, right, torch.full_like(right, none))
     return torch.log(mass.clamp(min=1e-9)) - torch.log(target.clamp(min=1e-9)), has
+
+
+def _doubt(pairs: Pairs, group: Tensor, temperature: float) -> Tensor:
+    """One minus the chance that the rules give to their own favourite, "none" included: `(G,)`."""
+    count = int(group.max()) + 1 if len(group) else 0
+    chances = torch.exp(((pairs.limit - pairs.cost) / temperature).clamp(max=30)) * pairs.use
+    mass = torch.ones(count, device=group.device).index_add(0, group, chances)
+    best = torch.ones(count, device=group.device).scatter_reduce(0, group, chances, "amax")
+    return 1 - best / mass
 
 
 def hard_negatives(pairs: Pairs, margin: float = 0.1) -> Tensor:

@@ -1,8 +1,8 @@
 """The Association LSTM, top to bottom.
 
-Two recurrent layers read, for each track, what it was given frame after frame; heads on top refine its box and score, say
-whether the detection was the same object, and give the association feature by which a small network corrects the cost of
-each candidate pair of the next frame. After Lu, Lu and Tang (ICCV 2017); see docs/results.md for what differs and why.
+Two recurrent layers read, for each track, what it was given frame after frame. Heads on top refine its box and score,
+say whether the detection was the same object, and give the association feature by which a small network corrects the
+cost of each candidate pair of the next frame. After Lu, Lu and Tang (ICCV 2017); docs/results.md says what differs.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ class AssociationLstm(nn.Module):
 
 def cell(lstm: nn.LSTM, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """One step of a one-layer LSTM: `(N, D)`, `(N, H)`, `(N, H)` to the next `(h, c)`."""
-    gates = F.linear(x, lstm.weight_ih_l0, lstm.bias_ih_l0) + F.linear(h, lstm.weight_hh_l0, lstm.bias_hh_l0)
+    w_x, w_h, b_x, b_h = lstm._flat_weights  # noqa: SLF001  # torch's order: input, hidden, their biases
+    gates = F.linear(x, w_x, b_x) + F.linear(h, w_h, b_h)  # (N, 4 H)
     i, f, g, o = gates.chunk(4, 1)  # (N, H) each
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)
     return torch.sigmoid(o) * torch.tanh(c), c

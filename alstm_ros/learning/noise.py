@@ -1,8 +1,8 @@
 """A noise model of detectors: what one would have found of a scene, and what of it is true.
 
-Errors are of two kinds, some that last over frames (a detector that does not like a pose goes on not liking it) and some
-that are new in each frame. Sizes are in box heights, scores are logits, durations in seconds, so that one set of numbers
-serves every frame rate and resolution.
+Errors are of two kinds, some that last over frames (a detector that does not like a pose goes on not liking it) and
+some that are new in each frame. Sizes are in box heights, scores are logits, durations in seconds, so that one set of
+numbers serves every frame rate and resolution.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
         hiding=float(rng.uniform(2.5, 7.0)),
         small=float(rng.uniform(0.0, 2.0)),
         drop=float(np.exp(rng.uniform(np.log(0.003), np.log(0.15)))),
-        clutter=float(rng.uniform(0.0, 6.0)),
-        double=float(rng.uniform(0.0, 0.15)),
+        clutter=float(rng.uniform(0.0, 8.0)),
+        double=float(rng.uniform(0.0, 0.3)),
         floor=0.1,
         nms=float(rng.uniform(0.55, 0.8)),
         width=width if rng.random() < 0.4 else 0,
@@ -149,10 +149,14 @@ class Detector:
 
         scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
         found = everything.astype(np.float32)
-        good = np.flatnonzero((scores >= noise.floor) & (found[:, 2] > found[:, 0] + 1) & (found[:, 3] > found[:, 1] + 1))
+        good = np.flatnonzero(
+            (scores >= noise.floor) & (found[:, 2] > found[:, 0] + 1) & (found[:, 3] > found[:, 1] + 1)
+        )
         good = good[nms(found[good], scores[good], classes[good].astype(np.int64), noise.nms)]
         features = looks[good].astype(np.float32) if noise.width else None
-        return Detections(found[good], scores[good], classes[good].astype(np.int64), features), truth[good].astype(np.int64)
+        return Detections(found[good], scores[good], classes[good].astype(np.int64), features), truth[good].astype(
+            np.int64
+        )
 
     def _boxes(self, boxes: Float64, visible: Float64, error: Float64) -> Float64:
         """Boxes with their sides moved, the more the less is seen; hidden ones shrink to some part."""
@@ -168,7 +172,9 @@ class Detector:
         size[:, 2:] = np.maximum(size[:, 2:], 2.0)
         out = cxcywh_to_xyxy(size)
         wide, high = self._scene.size
-        return np.clip(out, [-0.1 * wide, -0.1 * high, -0.1 * wide, -0.1 * high], [1.1 * wide, 1.1 * high] * 2)
+        return np.asarray(
+            np.clip(out, [-0.1 * wide, -0.1 * high, -0.1 * wide, -0.1 * high], [1.1 * wide, 1.1 * high] * 2)
+        )
 
     def _doubles(self, boxes: Float64) -> Float64:
         """Half a person, or a box too large."""
@@ -199,7 +205,7 @@ class Detector:
         now = self._clutter.copy()
         now[:, :4] += rng.normal(0, self._noise.jitter, (len(now), 4)) * (now[:, 3:4] - now[:, 1:2])
         now[:, 4] += rng.normal(0, 0.5, len(now))
-        return now[rng.random(len(now)) < 0.7]
+        return np.asarray(now[rng.random(len(now)) < 0.7])
 
     def _appearance(self, who: Int64, visible: Float64) -> Float32:
         """Unit vectors, alike for the same object as far as the detector's likeness and what is seen allow."""
@@ -211,6 +217,4 @@ class Detector:
 
 def _unit(vectors: Float64) -> Float64:
     """Scaled to length one."""
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-
-
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))

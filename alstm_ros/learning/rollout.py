@@ -14,17 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.association.associator import Candidates, Refinement
-from alstm_ros.association.features import pair_features, step_features
-from alstm_ros.association.lstm import LearnedAssociator, Looks, refine
+from alstm_ros.association.features import Geometry, pair_features, step_features
+from alstm_ros.association.lstm import LearnedAssociator, Looks
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import xyxy_to_cxcywh
 from alstm_ros.config import Config
 from alstm_ros.learning.noise import DOUBLE, FALSE, Detector
 from alstm_ros.learning.scenes import Scene
 from alstm_ros.types import Float32, Int64
-
-FORGIVE = 0.7
-"""Seconds for which a track that jumped to another object still counts as the old one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +75,23 @@ class Tape:
 
 @dataclass(slots=True)
 class _Life:
-    """What a track is in truth."""
+    """What a track is in truth: the object that it held last.
+
+    A track that jumped to another object is that object from then on. To teach it to jump back looks better, but on the
+    network's own states it feeds itself: what was taught to swap swaps more, and is then taught to swap back.
+    """
 
     serial: int
     steps: int
     who: int
-    new: int
-    since_ns: int
 
 
 class Recorder:
     """An associator that writes down what it is asked, corrects with another one or not at all, and errs on purpose."""
 
-    def __init__(self, scene: Scene, rng: np.random.Generator, inner: LearnedAssociator | None, mistakes: float) -> None:
+    def __init__(
+        self, scene: Scene, rng: np.random.Generator, inner: LearnedAssociator | None, mistakes: float
+    ) -> None:
         """Prepares one run.
 
         Args:
@@ -115,12 +116,7 @@ class Recorder:
     def correct(self, candidates: Candidates) -> Float32:
         """Records the pairs and their truth."""
         rows, columns = candidates.rows, candidates.columns
-        looks, seen = self._looks(candidates)
         lives = [self._lives[slot] for slot in candidates.tracks.slots.tolist()]
-        now = int(self._scene.stamps_ns[self.frame])
-        for life in lives:
-            if life.new != life.who and now - life.since_ns > FORGIVE * 1e9:
-                life.who = life.new
         objects = self._objects()
         label, row_use, column_use = _labels(candidates, lives, objects)
         serials = np.array([life.serial for life in lives], np.int32)
@@ -130,12 +126,17 @@ class Recorder:
         self._add("pair_index", indices[rows])
         self._add("pair_row", rows.astype(np.int32))
         self._add("pair_column", columns.astype(np.int32))
-        self._add("pair_g", pair_features(candidates, looks, seen).astype(np.float16))
+        if self._inner is None:
+            out = np.zeros(len(rows), np.float32)
+            pairs = pair_features(Geometry.of(candidates), *self._looks(candidates))
+        else:
+            out = self._inner.correct(candidates).copy()
+            pairs = self._inner.pairs
+        self._add("pair_g", pairs.astype(np.float16))
         self._add("pair_cost", candidates.costs.astype(np.float32))
         self._add("pair_label", label)
         self._add("pair_row_use", row_use)
         self._add("pair_column_use", column_use)
-        out = np.zeros(len(rows), np.float32) if self._inner is None else np.array(self._inner.correct(candidates))
         wrong = np.flatnonzero((label == 0) & (candidates.costs < candidates.limit))
         if len(wrong) and self._rng.random() < self._mistakes * candidates.dt_ns / 1e9:
             out[self._rng.choice(wrong)] -= 2
@@ -145,27 +146,31 @@ class Recorder:
         self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
     ) -> Refinement:
         """Records the steps and their truth."""
-        scene, stamp = self._scene, int(self._scene.stamps_ns[self.frame])
-        looks, _ = self._looks(candidates)
-        totals = candidates.costs + corrections
-        x = step_features(candidates, totals, rows, columns, born, looks)
+        scene = self._scene
         which, found = np.concatenate([candidates.tracks.slots[rows], slots]), np.concatenate([columns, born])
-        self._looks.learn(candidates, which, found, len(rows))
+        if self._inner is None:
+            looks, _ = self._looks(candidates)
+            self._looks.learn(candidates, which, found, len(rows))
+            totals = candidates.costs + corrections
+            x = step_features(Geometry.of(candidates), totals, rows, columns, born, looks)
+            nothing = np.full(len(found), np.nan, np.float32)
+            plain, scores = candidates.detections.boxes[found], candidates.detections.scores[found]
+            answer = Refinement(plain, scores, nothing, np.zeros((len(found), 0), np.float32))
+        else:
+            answer = self._inner.advance(candidates, corrections, rows, columns, slots, born)
+            x = self._inner.x
         objects = self._objects()[found]
         same = np.full(len(found), -1, np.float32)
         serials, indices = np.zeros(len(found), np.int32), np.zeros(len(found), np.int32)
         for k, (slot, who) in enumerate(zip(which.tolist(), objects.tolist(), strict=True)):
             if k >= len(rows):
-                self._lives[slot] = _Life(self._serial, 0, who, who, stamp)
+                self._lives[slot] = _Life(self._serial, 0, who)
                 self._serial += 1
             life = self._lives[slot]
             if k < len(rows) and who != DOUBLE and (life.who >= 0 or who >= 0):
                 same[k] = who == life.who
             if who >= 0:
-                if life.who < 0:
-                    life.who = who
-                if life.new != who:
-                    life.new, life.since_ns = who, stamp
+                life.who = who
             serials[k], indices[k] = life.serial, life.steps
             life.steps += 1
         truth = self.truth[found]
@@ -184,11 +189,7 @@ class Recorder:
         self._add("step_goal", goal)
         self._add("step_pull", pull)
         self._add("step_object", objects.astype(np.int32))
-        if self._inner is not None:
-            return self._inner.advance(candidates, corrections, rows, columns, slots, born)
-        nothing = np.full(len(found), np.nan, np.float32)
-        plain = refine(candidates, rows, found, np.zeros((len(found), 8)))
-        return Refinement(plain, candidates.detections.scores[found], nothing, np.zeros((len(found), 0), np.float32))
+        return answer
 
     def forget(self, slots: NDArray[Any]) -> None:
         """Drops what is known of ended tracks."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def visible_share(boxes: Float32, depth: Float32 | None = None) -> Float32:
     Returns:
         `(N,)` in 0..1.
     """
-    if len(boxes) < 2:  # noqa: PLR2004  # one alone is covered by nobody
+    if len(boxes) < 2:  # one alone is covered by nobody
         return np.ones(len(boxes), np.float32)
     depth = -boxes[:, 3] if depth is None else depth
     steps = (np.arange(GRID, dtype=np.float32) + 0.5) / GRID
@@ -117,7 +118,7 @@ def read_scene(folder: Path, classes: tuple[int, ...] = (1,), *, motion: bool = 
         affines=affines if affines is not None and len(affines) == length else None,
     )
     rows = scene.rows()
-    shares = [visible_share(boxes[a:b]) for a, b in zip(rows[:-1], rows[1:], strict=True)]
+    shares = [visible_share(boxes[a:b]) for a, b in pairwise(rows)]
     return replace(scene, visible=np.concatenate([np.zeros(0, np.float32), *shares]))
 
 
@@ -229,7 +230,7 @@ def shake(scene: Scene, offsets: Float64, scales: Float64, *, known: bool) -> Sc
     moved[:, :2, 2] = centre - scales[:, None] * centre + offsets
     moved[:, 2, 2] = 1
     rows = scene.rows()
-    boxes = [warp(scene.boxes[a:b], moved[k, :2]) for k, (a, b) in enumerate(zip(rows[:-1], rows[1:], strict=True))]
+    boxes = [warp(scene.boxes[a:b], moved[k, :2]) for k, (a, b) in enumerate(pairwise(rows))]
     affines = None
     if known:
         steps = _square(scene.affines) if scene.affines is not None else np.tile(np.eye(3), (len(scene), 1, 1))

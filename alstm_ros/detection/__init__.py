@@ -27,4 +27,6 @@ def load(config: Config) -> Detector:
         DependencyError: the engine's runtime is not installed.
     """
     path = MODELS.get(config.detector.model) or Path(config.detector.model).expanduser()
-    return Detector(engines.load(path, config.engine), config, path.name)
+    asked = {"height": config.detector.height, "width": config.detector.width}
+    engine = engines.load(path, config.engine, {name: size for name, size in asked.items() if size})
+    return Detector(engine, config, path.name)

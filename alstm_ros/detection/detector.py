@@ -12,7 +12,7 @@ from alstm_ros.detection import decoders
 from alstm_ros.detection.card import ModelCard
 from alstm_ros.detection.decoders import Candidates
 from alstm_ros.detection.letterbox import Canvas, Fit
-from alstm_ros.engines import Engine
+from alstm_ros.engines import Engine, EngineStatus
 from alstm_ros.errors import ConfigError, ModelError
 from alstm_ros.types import Detections, Image
 
@@ -43,6 +43,20 @@ class Detector:
     def classes(self) -> tuple[str, ...]:
         """Class names, by class index."""
         return self.card.classes
+
+    @property
+    def feature_width(self) -> int | None:
+        """Length of each detection's feature vector; None where the model offers none."""
+        return self._engine.outputs["features"].shape[2] if "features" in self._engine.outputs else None
+
+    @property
+    def status(self) -> EngineStatus:
+        """Which runtime answers and whether another is built; cheap, and may be asked from any thread."""
+        return self._engine.status
+
+    def settle(self) -> None:
+        """Waits until the runtime that will answer is chosen; a replay calls it before its first frame."""
+        self._engine.settle()
 
     def configure(self, config: Config) -> None:
         """Takes over the thresholds and the class filter; size and model stay as they were loaded.

@@ -109,5 +109,6 @@ class Canvas:
 
 def _resize(image: Image, target: UInt8) -> None:
     """Scales an image into a view of the batch."""
-    height, width = target.shape[:2]
-    target[:] = cv2.resize(np.ascontiguousarray(image), (width, height), interpolation=cv2.INTER_LINEAR)
+    if image.strides[1:] != (3, 1) or image.strides[0] < image.shape[1] * 3:
+        image = np.ascontiguousarray(image)  # OpenCV reads rows of any pitch, but no other strides
+    cv2.resize(image, (target.shape[1], target.shape[0]), dst=target, interpolation=cv2.INTER_LINEAR)

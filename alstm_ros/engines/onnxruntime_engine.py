@@ -50,6 +50,8 @@ class OnnxRuntimeEngine:
         options = ort.SessionOptions()
         options.intra_op_num_threads = config.threads
         options.inter_op_num_threads = 1
+        # Waiting threads sleep: where other nodes share the processors, threads that spin delay the one that works.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.use_deterministic_compute = True
         options.log_severity_level = 3  # errors only; they reach the user as ModelError
         try:

@@ -1,0 +1,168 @@
+"""How fast `alstm track` is, and how much memory it takes: `bench/track.py --json`, parts named by --part.
+
+detections: text in, text out, one core. video: all of the replay against the detector's own time on the same frames.
+memory: peak of a process that tracks a bag of --gigabytes, which is made and deleted again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mcap.writer import CompressionType
+from mcap.writer import Writer as McapWriter
+
+from alstm_ros.config import Config
+from alstm_ros.detection import load
+from alstm_ros.evaluation.interfaces import typestore
+from alstm_ros.evaluation.mot import MotDetections
+from alstm_ros.evaluation.replay import detection_step, image_step, replay
+from alstm_ros.evaluation.sinks import RunInfo
+from alstm_ros.evaluation.sources import Window
+from alstm_ros.evaluation.video import Video
+from alstm_ros.pipeline import Frame
+
+ROOT = Path(__file__).resolve().parents[1]
+REPEATS = 3
+
+
+def best(function: Callable[[], float]) -> float:
+    """The shortest of a few runs: what others do on this machine only ever adds time."""
+    return min(function() for _ in range(REPEATS))
+
+
+def detections(folder: Path) -> dict[str, Any]:
+    """Frames a minute over MOT17's sequences with their detections, on one core."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    frames, seconds = 0, 0.0
+    with tempfile.TemporaryDirectory() as out:
+        for sequence in sorted(folder.iterdir()):
+            source = MotDetections(sequence / "det.txt", sequence / "seqinfo.ini", sequence / "gmc.txt")
+
+            def once(source: MotDetections = source) -> float:
+                step = detection_step(Config())
+                return replay(source, step, [Path(out) / "x.txt"], RunInfo(("pedestrian",)), quiet=True).seconds
+
+            frames += source.length
+            seconds += best(once)
+    os.sched_setaffinity(0, cores)
+    return {
+        "frames": frames,
+        "frames_per_minute": round(60 * frames / seconds),
+        "ms_per_frame": 1000 * seconds / frames,
+    }
+
+
+def video(path: Path, count: int) -> dict[str, Any]:
+    """What decoding, tracking and writing add to the detector."""
+    config = Config()
+    detector = load(config)
+    source = Video(path, 10)
+    frames = [frame for _, frame in islice(source, count)]
+
+    def detect() -> float:
+        start = time.perf_counter()
+        for frame in frames:
+            if isinstance(frame, Frame):
+                detector([frame.image])
+        return time.perf_counter() - start
+
+    with tempfile.TemporaryDirectory() as out:
+
+        def everything() -> float:
+            step = image_step(config, detector)
+            part = Window(Video(path, 10), f"1-{count}")
+            return replay(part, step, [Path(out) / "x.txt"], RunInfo(detector.classes), quiet=True).seconds
+
+        detect()  # the first call fills caches
+        pairs = [(detect(), everything()) for _ in range(REPEATS)]
+    alone, whole = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+    return {
+        "frames": len(frames),
+        "detector_ms_per_frame": 1000 * alone / len(frames),
+        "track_ms_per_frame": 1000 * whole / len(frames),
+        "overhead_percent": 100 * (whole / alone - 1),
+    }
+
+
+def memory(gigabytes: float) -> dict[str, Any]:
+    """Peak resident memory of `alstm track` on a bag of 1080p images."""
+    with tempfile.TemporaryDirectory() as folder:
+        bag = Path(folder) / "big.mcap"
+        frames = write_big_bag(bag, gigabytes)
+        size = bag.stat().st_size
+        call = [sys.executable, "-m", "alstm_ros.cli", "track", str(bag), "--output", f"{folder}/x.txt", "--json"]
+        done = subprocess.run(call, cwd=ROOT, check=True, stdout=subprocess.PIPE)
+        tracked = json.loads(done.stdout)["runs"][0]["frames"]
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
+    return {"bag_gigabytes": size / 1e9, "frames": frames, "tracked": tracked, "peak_gigabytes": peak / 1e9}
+
+
+def write_big_bag(path: Path, gigabytes: float) -> int:
+    """Writes raw 1080p images of moving noise, one after the other; returns how many."""
+    store = typestore()
+    types = store.types
+    kind = "sensor_msgs/msg/Image"
+    noise = np.random.default_rng(0).integers(0, 255, (1080, 1920, 3), np.uint8)
+    count = max(round(gigabytes * 1e9 / noise.nbytes), 1)
+    with path.open("wb") as file:
+        writer = McapWriter(file, compression=CompressionType.NONE)
+        writer.start(profile="ros2")
+        schema = writer.register_schema(kind, "ros2msg", store.generate_msgdef(kind, ros_version=2)[0].encode())
+        channel = writer.register_channel("/camera/image_raw", "cdr", schema)
+        for number in range(count):
+            stamp_ns = 1_700_000_000_000_000_000 + number * 33_333_333
+            stamp = types["builtin_interfaces/msg/Time"](sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
+            message = types[kind](
+                header=types["std_msgs/msg/Header"](stamp=stamp, frame_id="camera"),
+                height=1080,
+                width=1920,
+                encoding="bgr8",
+                is_bigendian=0,
+                step=5760,
+                data=np.roll(noise, 7 * number, axis=1).reshape(-1),
+            )
+            writer.add_message(channel, stamp_ns, bytes(store.serialize_cdr(message, kind)), stamp_ns)
+        writer.finish()
+    return count
+
+
+def main() -> None:
+    """Runs the parts that are asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", action="append", choices=("detections", "video", "memory"), help="default: all")
+    parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "mot17", help="MOT17 sequences")
+    parser.add_argument("--video", type=Path, default=ROOT / ".cache" / "vtest.avi", help="the video")
+    parser.add_argument("--frames", type=int, default=150, help="how many of its frames")
+    parser.add_argument("--gigabytes", type=float, default=10.0, help="size of the bag")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    args = parser.parse_args()
+    parts = args.part or ["detections", "video", "memory"]
+    found: dict[str, Any] = {}
+    if "detections" in parts:
+        found["detections"] = detections(args.data)
+    if "video" in parts:
+        found["video"] = video(args.video, args.frames)
+    if "memory" in parts:
+        found["memory"] = memory(args.gigabytes)
+    if args.json:
+        print(json.dumps(found, indent=2))
+        return
+    for part, numbers in found.items():
+        print(part, *(f"{name}={value:.4g}" for name, value in numbers.items()))
+
+
+if __name__ == "__main__":
+    main()

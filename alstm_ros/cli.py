@@ -15,7 +15,9 @@ COMMANDS = {
         "track objects in bags, videos, folders of images, detection files",
     ),
     "evaluate": ("alstm_ros.evaluation.commands.evaluate", "score tracks against ground truth; compare two runs"),
+    "export-labels": ("alstm_ros.evaluation.commands.export_labels", "write tracks as labels for a person to correct"),
     "tune": ("alstm_ros.evaluation.commands.tune", "search for parameters that suit your recordings"),
+    "build": ("alstm_ros.evaluation.commands.build", "build TensorRT engines ahead of time"),
 }
 """Name to module, imported when the command is called, and what `alstm --help` says of it."""
 

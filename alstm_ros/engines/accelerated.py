@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -132,11 +133,11 @@ class Job:
             ModelError: the model file is invalid.
             EngineFailure: the GPU, the build or the model is to blame.
         """
-        data = self.path.read_bytes()
+        digest = hashlib.sha256(self.path.read_bytes()).hexdigest()
         model = tensorrt_graph.prepare(tensorrt_graph.read(self.path), self.config.precision)
         profile = make_profile(model.inputs, model.outputs, model.metadata, self.config.max_batch, self.sizes)
         key = PlanKey(
-            model=hashlib.sha256(data).hexdigest(),
+            model=digest,
             recipe=tensorrt_graph.RECIPE,
             runtime=flavour.name,
             version=flavour.version,
@@ -149,15 +150,17 @@ class Job:
             stored = None if anew else cache.load(key)
             if stored is not None:
                 LOG.info("The engine of %s comes from %s.", self.path.name, cache.path(key))
-                return Built(key, stored, profile, model.metadata, model.layers, cached=True)
+                layers, _, data = stored.partition(b"\n")
+                return Built(key, data, profile, model.metadata, json.loads(layers), cached=True)
             if not progress(0.0):
                 raise CancelledError("The build of the engine was stopped.")
             try:
                 plan: Plan = tensorrt_build.build(flavour, model, profile, self.config.precision, capability, progress)
             except MemoryError as error:
                 raise BuildFailedError("The host has not enough memory to build the engine.") from error
-            cache.store(key, plan.data)
-            LOG.info("Built %s in %s; layers: %s", self.path.name, self.config.precision, tensorrt_build.describe(plan))
+            report = json.dumps(plan.layers)
+            cache.store(key, report.encode() + b"\n" + plan.data)
+            LOG.info("Built %s in %s; layers: %s", self.path.name, self.config.precision, report)
             return Built(key, plan.data, profile, model.metadata, plan.layers, cached=False)
 
 
@@ -170,7 +173,7 @@ class Built:
         data: the plan.
         profile: the shapes that it was built for.
         metadata: what the model file says of itself.
-        layers: kind of layer to type to how many; of the ONNX file where it came from the cache.
+        layers: kind of layer to type to how many; see `tensorrt_build.Plan`.
         cached: whether it came from the cache.
     """
 

@@ -266,6 +266,7 @@ class SwitchingEngine:
             if self._fast is fast:  # of several threads that see the same failure, the first reports it
                 self._fast = None
                 self._failure = error
+                self._status = replace(self._fallback.status, message=str(error), degraded=True)
                 self._failed.set()
 
     def _unknown(self, error: Exception) -> EngineFailure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -234,8 +233,3 @@ def _layers(trt: Any, network: Any) -> dict[str, dict[str, int]]:
             if group not in {"constant", "cast", "shuffle"}:
                 found.setdefault(group, Counter())[kind] += 1
     return {group: dict(sorted(counts.items())) for group, counts in sorted(found.items())}
-
-
-def describe(plan: Plan) -> str:
-    """The layers as one line of JSON, for logs."""
-    return json.dumps(plan.layers, sort_keys=True)

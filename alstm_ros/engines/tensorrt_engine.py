@@ -92,6 +92,11 @@ class TensorRTEngine:
         """The shapes that it is fastest at: name to shape."""
         return {name: self._profile.shape(name, "usual") for name in self.inputs}
 
+    @property
+    def layers(self) -> Mapping[str, Mapping[str, int]]:
+        """Kind of layer to type to how many, as TensorRT runs them; empty where it does not tell."""
+        return self._plan.layers()
+
     def takes(self, inputs: Tensors) -> bool:
         """Whether these inputs are within the shapes that it was built for."""
         fits = inputs.keys() == self.inputs.keys() and all(self.inputs[n].takes(a) for n, a in inputs.items())

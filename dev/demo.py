@@ -10,9 +10,11 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from types import FrameType
@@ -28,10 +30,9 @@ from tqdm import tqdm
 from alstm_ros.drawing import Mark, Overlay
 from alstm_ros.errors import AlstmError, DataError
 from alstm_ros.evaluation.video import Video, VideoWriter
+from alstm_ros.ros.transport import SETTING, VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
-# Shared memory for several images. Plain LARGE_DATA has 512 kB, which loses most images while the machine is busy.
-LARGE_DATA = "LARGE_DATA?max_msg_size=1MB&sockets_size=16MB"
 FPS = 25.0  # where the video itself tells no rate
 START = 60.0  # s, for the node to load its model
 SETTLE = 0.5  # s, for the last of the node's publishers to find this process too
@@ -119,6 +120,8 @@ def demo(args: argparse.Namespace) -> dict[str, object]:
     for name in ("annotated.mp4", "summary.json"):
         (args.output / name).unlink(missing_ok=True)
     shutil.rmtree(args.output / "bag", ignore_errors=True)
+    domain = os.environ["ROS_DOMAIN_ID"]
+    print(f"Playing {args.video} through the node; to watch its topics, set ROS_DOMAIN_ID={domain}.", file=sys.stderr)
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     bag = open_bag(args.output / "bag")
     try:
@@ -143,9 +146,18 @@ def progress(title: str, total: int | None, frames: object = None) -> tqdm:
 
 def set_environment(*, large_data: bool) -> None:
     """What the processes inherit: a domain where nobody else's topics mix in, and transports that large images pass."""
-    os.environ.setdefault("ROS_DOMAIN_ID", str(1 + os.getpid() % 100))
+    os.environ.setdefault("ROS_DOMAIN_ID", str(free_domain()))
     if large_data:
-        os.environ["FASTDDS_BUILTIN_TRANSPORTS"] = LARGE_DATA
+        os.environ[VARIABLE] = SETTING
+
+
+def free_domain() -> int:
+    """A ROS domain that nobody on this machine is in: one whose port for discovery (RTPS 2.2, 9.6.1.1) is not bound."""
+    for domain in (1 + (os.getpid() + step) % 100 for step in range(100)):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, suppress(OSError):
+            probe.bind(("", 7400 + 250 * domain))
+            return domain
+    raise ProcessError("Each of the ROS domains 1 to 100 is in use here; set ROS_DOMAIN_ID to choose one all the same.")
 
 
 def stop(number: int, _frame: FrameType | None) -> None:
@@ -162,10 +174,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=float, default=1.0, help="speed relative to the video's own")
     parser.add_argument("--no-large-data", action="store_true", help="leave Fast DDS's transports as they are")
     args = parser.parse_args(arguments)
-    set_environment(large_data=not args.no_large_data)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
     try:
+        set_environment(large_data=not args.no_large_data)
         summary = demo(args)
     except AlstmError as error:
         print(error, file=sys.stderr)

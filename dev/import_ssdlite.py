@@ -70,8 +70,8 @@ class Constants:
     def fold(self, name: str) -> tuple[Array, Array]:
         """Weight and bias of a convolution, with what surrounds it folded in.
 
-        Folded are batch normalisation, the scaling of pixels and the order of colours (first convolution), the
-        background class that SSD trains and nobody asks for (class heads).
+        That is batch normalisation; the scaling of pixels and the order of colours for the first convolution. Class
+        heads lose the background class, which SSD trains and nobody asks for.
         """
         depthwise = f"{name}/depthwise_weights"
         if depthwise in self._nodes:
@@ -85,8 +85,8 @@ class Constants:
                 self._value(f"{name}/BatchNorm/{part}").astype(np.float64)
                 for part in ("gamma", "beta", "moving_mean", "moving_variance")
             )
-            node = next(n for n in (f"{name}/BatchNorm/FusedBatchNorm",) if n in self._nodes)
-            scale = gamma / np.sqrt(variance + self._nodes[node].attributes["epsilon"])
+            epsilon = self._nodes[f"{name}/BatchNorm/FusedBatchNorm"].attributes["epsilon"]
+            scale = gamma / np.sqrt(variance + epsilon)
             weight = (weight * scale[:, None, None, None]).astype(np.float32)
             bias = (beta - mean * scale).astype(np.float32)
         if name.endswith("MobilenetV2/Conv"):

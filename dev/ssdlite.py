@@ -35,7 +35,8 @@ APPEARANCE_BLOCK, APPEARANCE_CHANNELS, APPEARANCE_STRIDE = 3, 32, 8
 # Where it is read in a box, as parts of its width and height: the middle, four samples across, four down each half.
 ACROSS = 0.25 + 0.5 * (np.arange(4) + 0.5) / 4
 DOWN = 0.12 + 0.76 * (np.arange(8) + 0.5) / 8
-FIRST_STRIDE = 16
+# The finest scale is what block 13 expands its input to, before it halves it.
+FIRST_SCALE_BLOCK, FIRST_STRIDE = 13, 16
 # Cells along a side of each scale at 300x300. Two more scales follow in the original, of 2 and 1 cells: all that these
 # saw in training is the image's border, and on a larger input they report people where there are none.
 TRAINED_CELLS = (19, 10, 5, 3)
@@ -114,7 +115,7 @@ class Definition(GraphWriter):
                 stride = first_stride if repeat == 0 else 1
                 name = "FeatureExtractor/MobilenetV2/expanded_conv" + (f"_{index}" if index else "")
                 inner = self.conv(x, f"{name}/expand") if expansion > 1 else x
-                if index == 13:
+                if index == FIRST_SCALE_BLOCK:
                     maps.append(inner)
                 inner = self.conv(
                     inner, f"{name}/depthwise", stride=stride, pad=padding.next() if stride == 2 else (1, 1)
@@ -138,10 +139,6 @@ class Definition(GraphWriter):
         name = f"BoxPredictor_{level}/{kind}"
         x = self.conv(x, f"{name}_depthwise", pad=(1, 1))
         x = self.conv(x, name, relu6=False)  # (B, A * width, h, w)
-        return self.flat(x, width)
-
-    def flat(self, x: str, width: int) -> str:
-        """`(B, A * width, h, w)` to `(B, h * w * A, width)`."""
         x = self.op("Transpose", x, perm=[0, 2, 3, 1])
         return self.op("Reshape", x, self.const([0, -1, width]))
 

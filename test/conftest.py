@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# How long an example takes says more about what else the machine does than about the code.
+settings.register_profile("alstm", deadline=None)
+settings.load_profile("alstm")
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ COMMANDS = {
     ),
     "evaluate": ("alstm_ros.evaluation.commands.evaluate", "score tracks against ground truth; compare two runs"),
     "export-labels": ("alstm_ros.evaluation.commands.export_labels", "write tracks as labels for a person to correct"),
+    "train": ("alstm_ros.learning.command", "teach the Association LSTM"),
     "tune": ("alstm_ros.evaluation.commands.tune", "search for parameters that suit your recordings"),
     "build": ("alstm_ros.evaluation.commands.build", "build TensorRT engines ahead of time"),
 }

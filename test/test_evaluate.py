@@ -241,6 +241,18 @@ def test_refusals_are_sentences(
     assert said in capsys.readouterr().err
 
 
+def test_result_may_outlast_text_but_not_a_sequence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    truth, found = walk(5, {1: (1, 5)}), walk(9, {1: (1, 9)})
+    target = write_text(tmp_path / "s" / "gt.txt", truth, truth=True)
+    result = write_text(tmp_path / "r.txt", found)
+    assert evaluate(result, "--gt", target, "--json") == 0
+    assert json.loads(capsys.readouterr().out)["all"]["FP"] == 4
+    info = "[Sequence]\nname=s\nframeRate=30\nseqLength=5\nimWidth=9\nimHeight=9\n"
+    (tmp_path / "s" / "seqinfo.ini").write_text(info, encoding="utf-8")
+    assert evaluate(result, "--gt", target) == 2
+    assert "a box in frame 9; the ground truth ends with frame 5" in capsys.readouterr().err
+
+
 def test_pairing(tmp_path: Path) -> None:
     truth = walk(5, {1: (1, 5)})
     folder = tmp_path / "MOT17-02"

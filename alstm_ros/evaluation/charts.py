@@ -66,14 +66,14 @@ def _short(name: str, limit: int = 13) -> str:
     return name if len(name) <= limit else name[: limit - 1] + "…"
 
 
-def timeline(line: Timeline, length: int, offset: int) -> str:
+def timeline(line: Timeline, numbers: Sequence[int]) -> str:
     """One row for each object: which track followed it when; white where none did.
 
     Args:
         line: the matches.
-        length: frames of the sequence.
-        offset: added to the frame numbers that are shown.
+        numbers: the frames' numbers in the recording.
     """
+    length = len(numbers)
     objects = sorted(line.followed, key=lambda key: line.followed[key][0][0])
     row = 14 if len(objects) <= 40 else 10 if len(objects) <= 90 else 7
     left, width = 52, 1000
@@ -83,7 +83,7 @@ def timeline(line: Timeline, length: int, offset: int) -> str:
     for step in _ticks(length):
         x = left + step * scale
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="0" y2="{height - 20}"/>')
-        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 6}" text-anchor="middle">{step + offset}</text>')
+        parts.append(f'<text class="tick" x="{x:.1f}" y="{height - 6}" text-anchor="middle">{numbers[step]}</text>')
     for index, key in enumerate(objects):
         y = index * row
         pairs = line.followed[key]
@@ -96,7 +96,7 @@ def timeline(line: Timeline, length: int, offset: int) -> str:
         )
         for start, end, track in runs(pairs):
             x, wide = left + (start - 1) * scale, (end - start + 1) * scale
-            title = f"object {key}: track {track}, frames {start + offset} to {end + offset}"
+            title = f"object {key}: track {track}, frames {numbers[start - 1]} to {numbers[end - 1]}"
             parts.append(
                 f'<rect x="{x:.1f}" y="{y + 1}" width="{max(wide, 0.8):.1f}" height="{row - 2}" fill="{ink(track)}">'
                 f"<title>{title}</title></rect>"
@@ -106,7 +106,8 @@ def timeline(line: Timeline, length: int, offset: int) -> str:
     rows = {key: index for index, key in enumerate(objects)}
     for switch in line.switches:
         x, y = left + (switch.frame - 1) * scale, rows[switch.object_id] * row
-        title = f"switch in frame {switch.frame + offset}: object {switch.object_id}, {switch.before} → {switch.after}"
+        frame = numbers[switch.frame - 1]
+        title = f"switch in frame {frame}: object {switch.object_id}, {switch.before} → {switch.after}"
         parts.append(
             f'<path class="switch" d="M{x:.1f} {y + row}v{-row}m-3.5 -1h7l-3.5 5z"><title>{title}</title></path>'
         )
@@ -131,7 +132,7 @@ def _ticks(length: int) -> list[int]:
     step = 10 ** max(int(np.floor(np.log10(max(length, 10)))) - 0, 1)
     while length / step < 5 and step > 1:
         step = step // 2 if step % 5 or step // 5 * 5 != step or length / (step // 2) <= 12 else step // 5
-    return list(range(0, length + 1, max(step, 1)))
+    return list(range(0, length, max(step, 1)))
 
 
 def latency(latencies_ms: Float64) -> str:

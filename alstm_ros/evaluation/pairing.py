@@ -13,7 +13,7 @@ from alstm_ros.evaluation.sinks import SINKS
 from alstm_ros.evaluation.trackeval_adapter import BENCHMARKS
 
 RESULTS = (".txt", ".jsonl", ".mcap", ".db3")
-BAGS = (".mcap", ".db3", ".zstd")
+TRUTHS = (".mcap", ".db3", ".zstd", ".txt", ".json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ def _truths_in(path: Path) -> list[Path]:
         if inner.is_file():
             return [inner]
     folders = [file for item in sorted(path.iterdir()) if item.is_dir() for file in _truths_in(item)]
-    return folders or sorted(item for item in path.iterdir() if item.suffix in BAGS or item.suffix == ".txt")
+    return folders or sorted(item for item in path.iterdir() if item.suffix in TRUTHS)
 
 
 def find_results(paths: Sequence[Path]) -> dict[str, Path]:

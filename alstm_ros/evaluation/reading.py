@@ -13,7 +13,8 @@ import numpy as np
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.mot import read_labels, read_sequence
-from alstm_ros.types import Float64
+from alstm_ros.evaluation.sparse import read_sparse
+from alstm_ros.types import Float64, Int64
 
 MILLISECOND = 1_000_000
 
@@ -29,6 +30,7 @@ class Recording:
         latencies_ms: time from a frame's stamp to its result's arrival, one a frame; empty where unknown.
         fps: frames a second; 0 where unknown.
         problems: what could not be read.
+        labelled: `(F,)` int64, the frames that a person labelled, of ground truth; None for all.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Recording:
     latencies_ms: Float64 = field(default_factory=lambda: np.zeros(0))
     fps: float = 0.0
     problems: tuple[str, ...] = ()
+    labelled: Int64 | None = None
 
 
 @dataclass(slots=True)
@@ -92,7 +95,7 @@ def read_truth(path: Path, topic: str = "") -> Recording:
     """Reads ground truth.
 
     Args:
-        path: a MOTChallenge `gt.txt` or a bag with a `Detection2DArray` topic.
+        path: a MOTChallenge `gt.txt`, a COCO file of `alstm export-labels`, or a bag with a `Detection2DArray` topic.
         topic: that topic, where the bag holds several.
 
     Returns:
@@ -101,9 +104,12 @@ def read_truth(path: Path, topic: str = "") -> Recording:
     Raises:
         DataError: it cannot be read.
     """
-    if path.suffix != ".txt":
+    if path.suffix not in {".txt", ".json"}:
         return _read_bag(path, topic)
     info = seqinfo_of(path)
+    if path.suffix == ".json" or (info and info.parent == path.parent and "[Labels]" in info.read_text("utf-8")):
+        sparse = read_sparse(path)
+        return Recording(sparse.name, sparse.labels, fps=sparse.fps, labelled=sparse.frames)
     facts = read_sequence(info) if info else None
     labels = read_labels(path, truth=True, length=facts.length if facts else None)
     return Recording(name_of(path), labels, fps=facts.fps if facts else 0.0)

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
+import numpy as np
+
 from alstm_ros.evaluation import charts
 from alstm_ros.evaluation.compare import Difference, Requirement
 from alstm_ros.evaluation.page import PAGE
@@ -142,7 +144,7 @@ def _sequence(item: Judged, images: Source | None, limit: int) -> str:
             f"<h3>Who was followed by which track{title}</h3>"
             f"<p class='legend'>{len(line.followed)} objects, {len(line.switches)} id switches. One row is one object "
             "of the ground truth, a colour is a track, grey is not followed, ▾ is a switch.</p>"
-            + charts.timeline(line, item.score.frames, item.offset)
+            + charts.timeline(line, item.frames.tolist())
         )
     if len(item.recording.latencies_ms):
         parts.append("<h3>Latency</h3>" + charts.latency(item.recording.latencies_ms))
@@ -159,19 +161,19 @@ def _strips(item: Judged, chosen: Sequence[tuple[str, object]], images: Source |
     strips: list[Strip] = []
     for name in item.timelines:
         mine = [switch for other, switch in choose(item.timelines, len(chosen)) if other == name]
-        strips += cut_out(mine, item.prepared[name], images, item.offset)
+        strips += cut_out(mine, item.prepared[name], images, item.frames.tolist())
     figures = []
     for strip in sorted(strips, key=lambda strip: strip.switch.frame):
         switch = strip.switch
         pictures = "".join(
             f'<figure><img src="{picture}" alt="frame {frame}"><figcaption>{frame}</figcaption></figure>'
-            for frame, picture in zip((f + item.offset for f in strip.frames), strip.pictures, strict=True)
+            for frame, picture in zip(item.frames[np.array(strip.frames) - 1], strip.pictures, strict=True)
         )
         gap = switch.frame - switch.last_frame - 1
         pause = f" after {gap} frame{'s' if gap > 1 else ''} without" if gap else ""
         before, after = charts.ink(switch.before), charts.ink(switch.after)
         figures.append(
-            f'<div class="strip"><p>frame {switch.frame + item.offset}<br>object {switch.object_id}<br>'
+            f'<div class="strip"><p>frame {item.frames[switch.frame - 1]}<br>object {switch.object_id}<br>'
             f'<i style="background:{before}"></i>{switch.before} → <i style="background:{after}"></i>{switch.after}'
             f"<br><small>{pause}</small></p>{pictures}</div>"
         )

@@ -12,7 +12,7 @@ from alstm_ros.evaluation.average_precision import average_precision
 from alstm_ros.evaluation.labels import Labels
 from alstm_ros.evaluation.reading import Recording
 from alstm_ros.evaluation.switches import Timeline, timeline
-from alstm_ros.types import Float64
+from alstm_ros.types import Float64, Int64
 
 PEOPLE = ("person", "pedestrian")
 IOUS = np.arange(0.5, 0.96, 0.05)  # COCO's ten thresholds
@@ -90,7 +90,7 @@ class Judged:
         prepared: what the metrics saw, by class name.
         raw: the detector's own boxes in the same way; empty where unknown.
         recording: the result, aligned.
-        offset: added to frame numbers to get those of the recording, where only a part of it is judged.
+        frames: `(length,)` int64, the judged frames' numbers in the recording, where only a part of it is judged.
     """
 
     score: Score
@@ -98,7 +98,7 @@ class Judged:
     prepared: dict[str, te.Prepared]
     raw: dict[str, te.Prepared]
     recording: Recording
-    offset: int = 0
+    frames: Int64
 
 
 def judge(truth: Recording, result: Recording, benchmark: str) -> Judged:
@@ -124,7 +124,7 @@ def judge(truth: Recording, result: Recording, benchmark: str) -> Judged:
     curve = 100 * np.asarray(together["HOTA"]["HOTA"], np.float64)
     score = Score(truth.name, numbers, curve, results, truth.labels.length)
     lines = {name: timeline(part) for name, part in prepared.items()}
-    return Judged(score, lines, prepared, raw, result)
+    return Judged(score, lines, prepared, raw, result, np.arange(1, truth.labels.length + 1))
 
 
 def total(judged: Sequence[Judged]) -> Score:

@@ -44,14 +44,16 @@ def frames_of(switch: Switch, length: int) -> list[int]:
     return sorted(frame for frame in wanted if 1 <= frame <= length)
 
 
-def cut_out(switches: Sequence[Switch], sequence: Prepared, images: Source | None, offset: int = 0) -> list[Strip]:
+def cut_out(
+    switches: Sequence[Switch], sequence: Prepared, images: Source | None, numbers: Sequence[int]
+) -> list[Strip]:
     """Makes the strips; walks through the images once and keeps only the cut-outs.
 
     Args:
         switches: of this sequence.
         sequence: its boxes.
         images: the sequence's frames; None draws the boxes on a plain ground.
-        offset: added to frame numbers to get those of the images.
+        numbers: the frames' numbers in the recording, and so among the images.
     """
     strips = [Strip(switch, frames_of(switch, len(sequence.ids))) for switch in switches]
     wanted = {frame for strip in strips for frame in strip.frames}
@@ -60,12 +62,12 @@ def cut_out(switches: Sequence[Switch], sequence: Prepared, images: Source | Non
         for frame in wanted:
             _cut_frame(None, frame, strips, sequence, made)
     elif wanted:
-        last = max(wanted)
+        places = {numbers[frame - 1]: frame for frame in wanted}
+        last = max(places)
         for number, item in images:
-            frame = number - offset
-            if frame in wanted and isinstance(item, Frame):
-                _cut_frame(item.image, frame, strips, sequence, made)
-            if frame >= last:
+            if number in places and isinstance(item, Frame):
+                _cut_frame(item.image, places[number], strips, sequence, made)
+            if number >= last:
                 break
     for index, strip in enumerate(strips):
         strip.frames = [frame for frame in strip.frames if (index, frame) in made]

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.commands.common import add_jobs, print_json
 from alstm_ros.evaluation.compare import Difference, paired_bootstrap, parse_requirements
@@ -18,7 +20,9 @@ from alstm_ros.evaluation.reading import Recording, align, read_result, read_tru
 from alstm_ros.evaluation.report import write_report
 from alstm_ros.evaluation.scoring import METRICS, Judged, Score, judge, total
 from alstm_ros.evaluation.sources import frame_range
+from alstm_ros.evaluation.sparse import compress
 from alstm_ros.evaluation.trackeval_adapter import BENCHMARKS
+from alstm_ros.types import Int64
 
 SHOWN = (
     "HOTA",
@@ -152,24 +156,31 @@ def judge_task(task: Task) -> Judged:
     truth = read_truth(task.pair.truth, task.gt_topic)
     result = align(truth, read_result(task.pair.result, task.topic))
     truth = dataclasses.replace(truth, name=task.pair.name)
-    benchmark = benchmark_of(task.pair.truth) if task.benchmark == "auto" else task.benchmark
-    if task.frames:
-        first, last = frame_range(task.frames, truth.labels.length)
-        truth, result = _cut(truth, first, last), _cut(result, first, last)
-    else:
-        first = 1
-    if not truth.labels.length:
-        raise DataError(f"The ground truth {task.pair.truth} has no frames.")
-    return dataclasses.replace(judge(truth, result, benchmark), offset=first - 1)
+    benchmark = task.benchmark
+    if benchmark == "auto":
+        benchmark = benchmark_of(task.pair.truth) if truth.labelled is None else "none"
+    if not truth.fps and truth.labelled is None:  # text alone does not say how long a sequence goes on without objects
+        truth = dataclasses.replace(truth, labels=truth.labels.stretched(result.labels.length))
+    if result.labels.frames[-1:].max(initial=0) > truth.labels.length:
+        raise DataError(
+            f"{task.pair.result} has a box in frame {result.labels.frames[-1]}; the ground truth ends with frame "
+            f"{truth.labels.length}."
+        )
+    first, last = frame_range(task.frames or "1-", truth.labels.length)
+    frames = np.arange(1, truth.labels.length + 1) if truth.labelled is None else truth.labelled
+    frames = frames[(frames >= first) & (frames <= last)]
+    if not len(frames):
+        raise DataError(f"The ground truth {task.pair.truth} has no frames to judge.")
+    judged = judge(_cut(truth, frames), _cut(result, frames), benchmark)
+    return dataclasses.replace(judged, frames=frames)
 
 
-def _cut(recording: Recording, first: int, last: int) -> Recording:
-    """The frames of a window, numbered from 1."""
+def _cut(recording: Recording, frames: Int64) -> Recording:
+    """These frames alone, numbered from 1; latencies are those of the whole recording."""
     return dataclasses.replace(
         recording,
-        labels=recording.labels.window(first, last),
-        raw=recording.raw and recording.raw.window(first, last),
-        latencies_ms=recording.latencies_ms[first - 1 : last],
+        labels=compress(recording.labels, frames),
+        raw=recording.raw and compress(recording.raw, frames),
     )
 
 

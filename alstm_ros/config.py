@@ -62,6 +62,11 @@ class DetectorConfig(_Group):
 class AssociationConfig(_Group):
     """`association.*`: deciding which detection is which object."""
 
+    model: str = option(
+        "",
+        "The learned association's ONNX file: a path, or 'default' for the one that comes with the package; "
+        "empty for the rules alone.",
+    )
     max_cost: float = option(
         0.85, "A detection is never given to a track at a cost of this or more.", low=0.0, high=2.0, live=True
     )
@@ -181,6 +186,12 @@ class OutputConfig(_Group):
     """`output.*`: what is published."""
 
     id_prefix: str = option("", "Text put before every id, such as the robot's name.")
+    refined: bool = option(
+        default=True,
+        doc="Publish boxes and scores as the learned association refines them; false publishes them as detected. "
+        "Without a learned association boxes are always the motion filter's.",
+        live=True,
+    )
     overlay_scale: float = option(
         1.0, "Size of the overlay image relative to the camera's.", low=0.1, high=1.0, live=True
     )

@@ -30,6 +30,7 @@ from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
 from alstm_ros.learning.noise import Noise
 from alstm_ros.learning.simulation import simulate
+from alstm_ros.options import replace
 from alstm_ros.types import Detections
 
 SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50", "ECE")
@@ -49,9 +50,10 @@ Contestant = Callable[[Case], Output]
 
 def ours(make_associator: Callable[[], LearnedAssociator] | None) -> Contestant:
     """Our tracker, with a learned association or without."""
+    config = replace(Config(), {"association.model": ""})
 
     def run(case: Case) -> Output:
-        manager = TrackManager(Config(), IdCounter(), make_associator() if make_associator else None)
+        manager = TrackManager(config, IdCounter(), make_associator() if make_associator else None)
         rows, times, judge = [], [], _Judge(case)
         for number, frame in enumerate(case.frames, 1):
             begin = time.perf_counter()

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from alstm_ros.association.associator import Associator, Candidates, TrackView
 from alstm_ros.association.cost import base_cost, class_mismatch, overlap
+from alstm_ros.association.lstm import open_associator
 from alstm_ros.association.matching import assign
 from alstm_ros.association.table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou, nms
@@ -54,8 +55,13 @@ class TrackManager:
         Args:
             config: all parameters; `association` and `tracks` are used.
             ids: where new ids come from; shared by the cameras of a node.
-            associator: corrects costs and refines what is published; None for the rules alone.
+            associator: corrects costs and refines what is published; None for what `association.model` names.
+
+        Raises:
+            ModelError: `association.model` is no association model.
         """
+        if associator is None and config.association.model:
+            associator = open_associator(config.association.model)()
         self._config = config
         self._ids = ids
         self._associator = associator
@@ -119,9 +125,10 @@ class TrackManager:
             slots = self._table.slots[len(found) - len(born) :]
             refined = self._associator.advance(candidates, corrections, rows, columns, slots, born)
             place = np.concatenate([np.flatnonzero(found[: len(found) - len(born)] >= 0), len(found) - len(born) + np.arange(len(born))])
-            boxes[place] = refined.boxes
+            raw = detections[found[place]]
+            boxes[place] = refined.boxes if self._config.output.refined else raw.boxes
             confidences[place] = refined.confidences
-            self._table.published[place] = refined.scores
+            self._table.published[place] = refined.scores if self._config.output.refined else raw.scores
             self._table.embeddings[place] = refined.embeddings
         events, self._events = tuple(sorted(self._events, key=lambda event: event.id)), []
         return FrameResult(stamp_ns, detections, self._tracks(boxes, found, confidences, stamp_ns), events)

@@ -18,7 +18,7 @@ from alstm_ros.types import Detections, Float32, Float64, Int64
 FALSE = -1
 """Truth of a detection that is no object."""
 DOUBLE = -2
-"""Truth of a second detection of an object; never counted for or against anything."""
+"""Truth of a second detection of the object in row 0 of the scene's arrays; of that in row k it is DOUBLE - k."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Noise:
         small: logits lost at a height of 20 pixels, half of it at 40, and so on.
         drop: probability of a miss for no visible reason.
         clutter: false detections a frame, in plain clutter that stays for a while.
+        shadow: the same for each object, most of them near objects: arms, luggage, reflections, two people as one.
         double: probability of a second, worse box on an object.
         floor: scores below this are not reported.
         nms: boxes that overlap a better one by more than this are not reported.
@@ -52,6 +53,7 @@ class Noise:
     small: float = 1.0
     drop: float = 0.02
     clutter: float = 2.0
+    shadow: float = 0.1
     double: float = 0.06
     floor: float = 0.1
     nms: float = 0.7
@@ -74,13 +76,14 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
         jitter=float(np.exp(rng.uniform(np.log(0.008), np.log(0.06)))),
         lasting=float(rng.uniform(0.2, 0.8)),
         memory=float(np.exp(rng.uniform(np.log(0.1), np.log(1.0)))),
-        score=float(rng.uniform(1.2, 3.5)),
+        score=float(rng.uniform(1.6, 4.2)),
         spread=float(rng.uniform(0.5, 1.3)),
-        hiding=float(rng.uniform(2.5, 7.0)),
+        hiding=float(rng.uniform(2.0, 6.5)),
         small=float(rng.uniform(0.0, 2.0)),
-        drop=float(np.exp(rng.uniform(np.log(0.003), np.log(0.15)))),
-        clutter=float(rng.uniform(0.0, 8.0)),
-        double=float(rng.uniform(0.0, 0.3)),
+        drop=float(np.exp(rng.uniform(np.log(0.002), np.log(0.1)))),
+        clutter=float(rng.uniform(0.0, 6.0)),
+        shadow=float(rng.uniform(0.0, 0.6)),
+        double=float(rng.uniform(0.0, 0.6)),
         floor=0.1,
         nms=float(rng.uniform(0.55, 0.8)),
         width=width if rng.random() < 0.4 else 0,
@@ -115,7 +118,8 @@ class Detector:
         """The detections of a frame; call it once for each frame, in order.
 
         Returns:
-            Detections, best score first, and their truth `(N,)` int64: a row of the scene's arrays, FALSE or DOUBLE.
+            Detections, best score first, and their truth `(N,)` int64: a row of the scene's arrays, FALSE, or
+            DOUBLE and below.
         """
         noise, rng = self._noise, self._rng
         part = slice(int(self._rows[frame]), int(self._rows[frame + 1]))
@@ -141,8 +145,8 @@ class Detector:
         worse = self._doubles(boxes[extra])
         clutter = self._false(boxes)
         everything = np.concatenate([boxes[~missed], worse, clutter[:, :4]])
-        logits = np.concatenate([logits[~missed], logits[extra] - rng.uniform(1.0, 4.0, len(extra)), clutter[:, 4]])
-        truth = np.concatenate([truth[~missed], np.full(len(extra), DOUBLE), np.full(len(clutter), FALSE)])
+        logits = np.concatenate([logits[~missed], logits[extra] - rng.uniform(1.0, 6.0, len(extra)), clutter[:, 4]])
+        truth = np.concatenate([truth[~missed], DOUBLE - truth[extra], np.full(len(clutter), FALSE)])
         classes = np.concatenate([classes[~missed], classes[extra], np.zeros(len(clutter), np.int64)])
         other = _unit(rng.standard_normal((len(clutter), looks.shape[1])))
         looks = np.concatenate([looks[~missed], looks[extra], other])
@@ -185,7 +189,7 @@ class Detector:
 
     def _false(self, boxes: Float64) -> Float64:
         """What is no object: `(n, 5)`, most of it near objects, all of it staying for a while."""
-        rng, rate = self._rng, self._noise.clutter
+        rng, rate = self._rng, self._noise.clutter + self._noise.shadow * len(boxes)
         stay = np.exp(-self._dt / 0.4)
         self._clutter = self._clutter[rng.random(len(self._clutter)) < stay]
         born = rng.poisson(rate * (1 - stay))

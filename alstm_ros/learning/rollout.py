@@ -167,7 +167,7 @@ class Recorder:
                 self._lives[slot] = _Life(self._serial, 0, who)
                 self._serial += 1
             life = self._lives[slot]
-            if k < len(rows) and who != DOUBLE and (life.who >= 0 or who >= 0):
+            if k < len(rows) and who > DOUBLE and (life.who >= 0 or who >= 0):
                 same[k] = who == life.who
             if who >= 0:
                 life.who = who
@@ -184,7 +184,7 @@ class Recorder:
         self._add("step_track", serials)
         self._add("step_index", indices)
         self._add("step_x", x.astype(np.float16))
-        self._add("step_score", np.where(truth == DOUBLE, -1, truth >= 0).astype(np.float32))
+        self._add("step_score", np.where(truth <= DOUBLE, -1, truth >= 0).astype(np.float32))
         self._add("step_same", same)
         self._add("step_goal", goal)
         self._add("step_pull", pull)
@@ -204,10 +204,11 @@ class Recorder:
         return Tape(frames=len(self._scene), **{f.name: joined[f.name] for f in fields(Tape) if f.name != "frames"})
 
     def _objects(self) -> Int64:
-        """The object behind each detection; FALSE and DOUBLE stay."""
+        """The object behind each detection; FALSE stays, a second detection of object k becomes DOUBLE - k."""
         if not len(self._scene.ids):
             return self.truth
-        return np.where(self.truth >= 0, self._scene.ids[np.maximum(self.truth, 0)], self.truth)
+        owner = self._scene.ids[np.where(self.truth >= 0, self.truth, np.maximum(DOUBLE - self.truth, 0))]
+        return np.where(self.truth >= 0, owner, np.where(self.truth <= DOUBLE, DOUBLE - owner, FALSE))
 
     def _add(self, name: str, values: NDArray[Any]) -> None:
         self._log[name].append(values)
@@ -219,16 +220,15 @@ def _labels(
     """Truth of each pair, and whether that of its row and of its column is known."""
     rows, columns = candidates.rows, candidates.columns
     who = np.array([life.who for life in lives], np.int64)
-    age = candidates.tracks.ages_ns
-    # where an object has several tracks its oldest is the right one, and the others count neither way
+    # where an object has several tracks, that which held it last is the right one, and the others count neither way
     heir = np.zeros(len(who), bool)
-    oldest: dict[int, int] = {}
-    for row in np.argsort(-age, kind="stable").tolist():
-        if who[row] >= 0 and oldest.setdefault(int(who[row]), row) == row:
+    latest: dict[int, int] = {}
+    for row in np.lexsort((-candidates.tracks.ages_ns, candidates.tracks.unseen_ns)).tolist():
+        if who[row] >= 0 and latest.setdefault(int(who[row]), row) == row:
             heir[row] = True
     same = (who[rows] == objects[columns]) & (who[rows] >= 0)
     label = np.where(same, np.where(heir[rows], 1, -1), 0).astype(np.int8)
-    label[objects[columns] == DOUBLE] = -1
+    label[(objects[columns] <= DOUBLE) & (DOUBLE - objects[columns] == who[rows])] = -1
     real = objects[columns] >= 0
     both_false = (who[rows] < 0) & ~real
     label[both_false] = -1

@@ -86,6 +86,11 @@ class AssociationConfig(_Group):
     lost_penalty: float = option(
         0.05, "Added to the cost of a track that was not seen in the last frame.", low=0.0, high=1.0, live=True
     )
+    common_motion: bool = option(
+        default=False,
+        doc="Take what all tracks do at once as the camera's motion, and move those that are not seen along with it.",
+        live=True,
+    )
     class_penalty: float = option(
         0.3, "Added to the cost where detection and track differ in class.", low=0.0, high=2.0, live=True
     )

@@ -1,7 +1,7 @@
 """What it costs to say that a detection is a track, by rules: overlap, height overlap, scores, classes.
 
-The form follows TrackTrack (CVPR 2025): 1 - height IoU * IoU, plus small additive terms, so that one assignment over all
-detections does what others do in stages.
+The form follows TrackTrack (CVPR 2025): 1 - height IoU * IoU, plus small additive terms, so that one assignment over
+all detections does what others do in stages.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def overlap(predicted: Float64, detected: Float64, margin: Float64) -> Float64:
     outer *= grown
     width *= height
     width /= outer
-    return width
+    return np.asarray(width)
 
 
 def base_cost(
@@ -81,4 +81,4 @@ def class_mismatch(track_classes: Int64, classes: Int64) -> Float64 | None:
     first = classes[0]
     if (classes == first).all() and (track_classes == first).all():
         return None
-    return (track_classes[:, None] != classes).astype(np.float64)
+    return np.asarray(track_classes[:, None] != classes, np.float64)

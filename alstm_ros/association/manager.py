@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.association.associator import Associator, Candidates, TrackView
-from alstm_ros.association.cost import base_cost, class_mismatch, overlap
+from alstm_ros.association.associator import Associator
 from alstm_ros.association.lstm import open_associator
-from alstm_ros.association.matching import assign
+from alstm_ros.association.matcher import Match, match
 from alstm_ros.association.table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou, nms
 from alstm_ros.config import Config
@@ -17,7 +16,6 @@ from alstm_ros.types import (
     Detections,
     EventKind,
     Float32,
-    Float64,
     FrameResult,
     Int64,
     TrackEvent,
@@ -26,10 +24,6 @@ from alstm_ros.types import (
 )
 
 SECOND = 1_000_000_000
-_GATE = 0.6
-"""A learned correction is asked for pairs that cost up to this much more than the limit."""
-_REACH = 0.5
-"""... and for pairs whose centres are at most so many heights apart, and one more for each second unseen."""
 
 
 class IdCounter:
@@ -53,7 +47,7 @@ class TrackManager:
         """Starts without tracks.
 
         Args:
-            config: all parameters; `association` and `tracks` are used.
+            config: all parameters; `association`, `tracks` and `output.refined` are used.
             ids: where new ids come from; shared by the cameras of a node.
             associator: corrects costs and refines what is published; None for what `association.model` names.
 
@@ -72,7 +66,7 @@ class TrackManager:
         self._table = TrackTable.start(nothing, nothing, Detections.empty(), 0, self._width)
 
     def configure(self, config: Config) -> None:
-        """Takes over the parameters; tracks and ids stay."""
+        """Takes over the parameters that may change while running; tracks and ids stay."""
         self._config = config
 
     def reset(self) -> None:
@@ -101,80 +95,32 @@ class TrackManager:
         self._end(stamp_ns - self._table.seen_ns > round(self._config.tracks.lost_seconds * SECOND), stamp_ns)
         self._table.advance(dt_ns / SECOND, camera_motion)
 
-        predicted = cxcywh_to_xyxy(self._table.motion.value)
-        cost = self._cost(predicted, detections, dt_ns / SECOND)
-        candidates, corrections = None, np.zeros(0, np.float32)
-        if self._associator is not None:
-            candidates = self._candidates(predicted, detections, cost, dt_ns)
-            corrections = self._associator.correct(candidates)
-            cost[candidates.rows, candidates.columns] += corrections
-        rows, columns = assign(cost, self._config.association.max_cost)
-
+        matched = match(self._table, detections, stamp_ns, dt_ns, self._config, self._associator)
+        self._take(matched, detections, stamp_ns)
         found = np.full(len(self._table), -1, np.int64)
-        found[rows] = columns
+        found[matched.rows] = matched.columns
         confidences = np.full(len(self._table), np.nan, np.float32)
-        confidences[rows] = np.clip(1 - cost[rows, columns], 0, 1)
-        self._table.take(rows, detections[columns], stamp_ns)
-        stays = self._live(found, stamp_ns)
-        born = self._births(detections, columns)
+        confidences[matched.rows] = matched.confidences
+        stays = self._live(found >= 0, stamp_ns)
+        born = self._births(detections, matched.columns)
+        self._bear(detections[born], stamp_ns, at_once=first)
         found = np.concatenate([found[stays], born])
         confidences = np.concatenate([confidences[stays], np.full(len(born), np.nan, np.float32)])
-        self._bear(detections[born], stamp_ns, at_once=first)
         boxes = cxcywh_to_xyxy(self._table.motion.value).astype(np.float32)
-        if self._associator is not None and candidates is not None:
-            slots = self._table.slots[len(found) - len(born) :]
-            refined = self._associator.advance(candidates, corrections, rows, columns, slots, born)
-            place = np.concatenate([np.flatnonzero(found[: len(found) - len(born)] >= 0), len(found) - len(born) + np.arange(len(born))])
-            raw = detections[found[place]]
-            boxes[place] = refined.boxes if self._config.output.refined else raw.boxes
-            confidences[place] = refined.confidences
-            self._table.published[place] = refined.scores if self._config.output.refined else raw.scores
-            self._table.embeddings[place] = refined.embeddings
+        self._refine(matched, detections, found, born, boxes, confidences)
         events, self._events = tuple(sorted(self._events, key=lambda event: event.id)), []
-        return FrameResult(stamp_ns, detections, self._tracks(boxes, found, confidences, stamp_ns), events)
+        return FrameResult(stamp_ns, detections, self._tracks(boxes, found, confidences), events)
 
-    def _cost(self, predicted: Float64, detections: Detections, dt: float) -> Float64:
-        """The rules' cost of every pair, `(T, N)`; infinite for scores that no track may take."""
-        association, tracks, table = self._config.association, self._config.tracks, self._table
-        scores = detections.scores.astype(np.float64)
-        heights = predicted[:, 3] - predicted[:, 1]
-        margin = association.margin * dt * heights
-        rows = association.lost_penalty * (table.states == TrackState.LOST)
-        columns = np.where(scores < tracks.high_score, association.low_score_penalty, 0.0)
-        columns[scores < tracks.low_score] = np.inf
-        similarity = overlap(predicted, detections.boxes.astype(np.float64), margin)
-        cost = base_cost(similarity, table.scores, scores, (rows, columns), association.score_weight)
-        differ = class_mismatch(table.classes, detections.classes)
-        return cost if differ is None else cost + association.class_penalty * differ
+    def _take(self, matched: Match, detections: Detections, stamp_ns: int) -> None:
+        """Gives the matched tracks their detections; where the whole scene moved, the others follow."""
+        before = self._table.motion.speed[matched.rows, :2]
+        self._table.take(matched.rows, detections[matched.columns], stamp_ns)
+        if matched.shift.any():
+            self._table.follow(matched.rows, matched.shift, before)
 
-    def _candidates(self, predicted: Float64, detections: Detections, cost: Float64, dt_ns: int) -> Candidates:
-        """The pairs worth a second thought."""
-        table, stamp_ns = self._table, self._last_ns or 0
-        unseen = stamp_ns - table.seen_ns
-        limit = self._config.association.max_cost
-        boxes = detections.boxes.astype(np.float64)
-        heights = np.maximum(predicted[:, 3] - predicted[:, 1], 1)[:, None]
-        centres = (predicted[:, :2] + predicted[:, 2:]) / 2
-        off = centres[:, None, :] - (boxes[:, :2] + boxes[:, 2:]) / 2  # (T, N, 2)
-        near = (off**2).sum(axis=2) < ((_REACH + unseen / SECOND)[:, None] * heights) ** 2
-        alike = np.abs(np.log((boxes[:, 3] - boxes[:, 1]) / heights)) < 0.5
-        rows, columns = np.nonzero(((cost < limit + _GATE) & (cost < 1)) | (near & alike & np.isfinite(cost)))
-        view = TrackView(
-            slots=table.slots,
-            predicted=predicted.astype(np.float32),
-            observed=table.observed.astype(np.float32),
-            speeds=table.motion.speed.astype(np.float32),
-            scores=table.scores.astype(np.float32),
-            ages_ns=stamp_ns - table.born_ns,
-            unseen_ns=unseen,
-            confirmed=table.states != TrackState.TENTATIVE,
-        )
-        costs = cost[rows, columns].astype(np.float32)
-        return Candidates(view, detections, rows.astype(np.int64), columns.astype(np.int64), costs, limit, dt_ns)
-
-    def _live(self, found: Int64, stamp_ns: int) -> NDArray[np.bool_]:
+    def _live(self, hit: NDArray[np.bool_], stamp_ns: int) -> NDArray[np.bool_]:
         """Moves tracks on in their lives; the mask of those that did not end."""
-        table, hit = self._table, found >= 0
+        table = self._table
         lost = table.states == TrackState.LOST
         ripe = hit & (lost | (table.hits >= self._config.tracks.confirm_hits))
         table.states[ripe] = TrackState.CONFIRMED
@@ -184,22 +130,21 @@ class TrackManager:
         self._tell(EventKind.LOST, missed, stamp_ns)
         ended = ~hit & (table.states == TrackState.TENTATIVE)
         self._end(ended, stamp_ns)
-        return ~ended
+        return np.asarray(~ended)
 
-    def _births(self, detections: Detections, columns: Int64) -> Int64:
+    def _births(self, detections: Detections, taken: Int64) -> Int64:
         """Which detections begin a track: free, sure enough, and not on top of one that is taken or surer."""
         options = self._config.tracks
         free = detections.scores >= options.birth_score
-        free[columns] = False
-        born = np.flatnonzero(free)
-        if not len(born):
-            return born.astype(np.int64)
-        if len(columns):
-            born = born[iou(detections.boxes[born], detections.boxes[columns]).max(axis=1) <= options.birth_overlap]
+        free[taken] = False
+        born = np.flatnonzero(free).astype(np.int64)
+        if len(born) and len(taken):
+            covered = iou(detections.boxes[born], detections.boxes[taken]).max(axis=1) > options.birth_overlap
+            born = born[~covered]
         if len(born) > 1:
             fresh = detections[born]
             born = np.sort(born[nms(fresh.boxes, fresh.scores, np.zeros(len(born), np.int64), options.birth_overlap)])
-        return born.astype(np.int64)
+        return born
 
     def _bear(self, detections: Detections, stamp_ns: int, *, at_once: bool) -> None:
         """Begins a track for each of these detections; confirmed at once in a first frame and where sure enough."""
@@ -212,8 +157,41 @@ class TrackManager:
         self._table = self._table.joined(newborn)
         self._tell(EventKind.BORN, np.arange(len(self._table)) >= len(self._table) - n, stamp_ns)
 
-    def _tracks(self, boxes: Float32, found: Int64, confidences: Float32, stamp_ns: int) -> Tracks:
-        table = self._table
+    def _refine(
+        self,
+        matched: Match,
+        detections: Detections,
+        found: Int64,
+        born: Int64,
+        boxes: Float32,
+        confidences: Float32,
+    ) -> None:
+        """Lets the associator take in what happened and write over what is published of tracks detected in this frame.
+
+        Args:
+            matched: the frame's matches.
+            detections: the frame's detections.
+            found: `(M,)` each living track's detection, newborn ones last.
+            born: `(B,)` the newborn tracks' detections.
+            boxes: `(M, 4)` what is to be published; changed.
+            confidences: `(M,)` likewise.
+        """
+        if self._associator is None or matched.candidates is None:
+            return
+        table, old = self._table, len(found) - len(born)
+        refined = self._associator.advance(
+            matched.candidates, matched.corrections, matched.rows, matched.columns, table.slots[old:], born
+        )
+        # matched tracks stay in the order of their rows, and none of them has ended; newborn ones come last
+        place = np.flatnonzero(found >= 0)
+        keeps = self._config.output.refined
+        boxes[place] = refined.boxes if keeps else detections.boxes[found[place]]
+        table.published[place] = refined.scores if keeps else detections.scores[found[place]]
+        table.embeddings[place] = refined.embeddings
+        confidences[place] = refined.confidences
+
+    def _tracks(self, boxes: Float32, found: Int64, confidences: Float32) -> Tracks:
+        table, stamp_ns = self._table, self._last_ns or 0
         return Tracks(
             ids=table.ids.copy(),
             boxes=boxes,
@@ -241,7 +219,7 @@ class TrackManager:
         table = self._table
         for row in np.flatnonzero(mask).tolist():
             box = table.observed[row].astype(np.float32)
-            age_ns = max(stamp_ns - int(table.born_ns[row]), 0)
+            age_ns = stamp_ns - int(table.born_ns[row])
             self._events.append(TrackEvent(kind, int(table.ids[row]), int(table.classes[row]), box, age_ns))
 
 

@@ -11,7 +11,7 @@ from alstm_ros.types import Float64, Int64
 def assign(cost: Float64, limit: float) -> tuple[Int64, Int64]:
     """The partial matching whose sum of (cost - limit) is smallest.
 
-    Capping at the limit makes a forced pair as good as none, so the optimum over full matchings is that over partial ones.
+    Capping at the limit makes a forced pair as good as none, so the best full matching holds the best partial one.
 
     Args:
         cost: `(T, N)`.

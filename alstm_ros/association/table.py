@@ -15,6 +15,9 @@ from alstm_ros.types import Affine, Detections, Float32, Float64, Int64, TrackSt
 
 T = TypeVar("T")
 
+_STRAIGHTEN = 0.5
+"""How far a track that is found again turns to the straight line over its gap, before the filter takes over."""
+
 
 @dataclass(slots=True)
 class TrackTable:
@@ -96,6 +99,20 @@ class TrackTable:
             self.observed = warp(self.observed, camera_motion)
         self.motion.predict(dt)
 
+    def follow(self, matched: Int64, shift: Float64, before: Float64) -> None:
+        """Lets the other tracks share what the matched ones went through together.
+
+        Args:
+            matched: `(K,)` rows that were given a detection.
+            shift: `(2,)` pixels from `motion.common_shift`.
+            before: `(K, 2)` speeds of their centres before the detections were taken in.
+        """
+        rows = np.setdiff1d(np.arange(len(self)), matched)
+        if len(rows) and len(matched):
+            change = np.median(self.motion.speed[matched, :2] - before, axis=0)
+            self.motion.follow(rows, shift, change)
+            self.observed[rows] += np.tile(shift, 2)
+
     def take(self, rows: Int64, detections: Detections, stamp_ns: int) -> None:
         """Gives one detection each to some tracks: rows `(K,)`, K detections in that order."""
         scores = detections.scores.astype(np.float64)
@@ -103,10 +120,10 @@ class TrackTable:
         measured = xyxy_to_cxcywh(boxes)
         away = stamp_ns - self.seen_ns[rows]
         back = np.flatnonzero((self.states[rows] == TrackState.LOST) & (away > 0))
-        if len(back):  # half way to the straight line over the gap, after OC-SORT's re-update (CVPR 2023)
+        if len(back):  # towards the straight line over the gap, after OC-SORT's re-update (CVPR 2023)
             start = xyxy_to_cxcywh(self.observed[rows[back]])
             line = (measured[back, :2] - start[:, :2]) / (away[back, None] / 1e9)
-            self.motion.bend(rows[back], line, 0.5)
+            self.motion.bend(rows[back], line, _STRAIGHTEN)
         self.motion.correct(rows, measured, scores)
         self.hits[rows] += 1
         self.scores[rows] = scores

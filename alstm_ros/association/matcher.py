@@ -1,0 +1,128 @@
+"""One frame's decision: which detection continues which track."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from alstm_ros.association.associator import Associator, Candidates, TrackView
+from alstm_ros.association.cost import base_cost, class_mismatch, overlap
+from alstm_ros.association.matching import assign
+from alstm_ros.association.motion import common_shift
+from alstm_ros.association.table import TrackTable
+from alstm_ros.boxes import cxcywh_to_xyxy
+from alstm_ros.config import Config
+from alstm_ros.types import Detections, Float32, Float64, Int64, TrackState
+
+SECOND = 1_000_000_000
+_SECOND_THOUGHT = 0.6
+"""A learned correction is asked for pairs that overlap and cost up to this much more than the limit,"""
+_REACH = 0.5
+"""and for pairs whose centres are at most so many heights apart, and one more for each second unseen,"""
+_ALIKE = 0.5
+"""and whose heights differ by at most this in their logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """What was decided.
+
+    Attributes:
+        rows: `(K,)` int64 ascending, rows of the table.
+        columns: `(K,)` int64, their detections.
+        confidences: `(K,)` float32 in 0..1, that the detection is the same object, by the rules.
+        shift: `(2,)` pixels by which the whole scene moved off the predictions; zeros where that is not sure.
+        candidates: what the associator was asked, None where there is none.
+        corrections: what it answered.
+    """
+
+    rows: Int64
+    columns: Int64
+    confidences: Float32
+    shift: Float64
+    candidates: Candidates | None
+    corrections: Float32
+
+
+def match(
+    table: TrackTable, detections: Detections, stamp_ns: int, dt_ns: int, config: Config, associator: Associator | None
+) -> Match:
+    """Decides which detection continues which track.
+
+    Args:
+        table: the living tracks, predicted to this frame.
+        detections: of this frame, usable ones.
+        stamp_ns: of this frame.
+        dt_ns: since the previous frame.
+        config: `association` and `tracks` are used.
+        associator: corrects the rules' costs; None for the rules alone.
+    """
+    limit = config.association.max_cost
+    predicted = cxcywh_to_xyxy(table.motion.value)
+    cost = rule_cost(table, predicted, detections, dt_ns, config)
+    shift = np.zeros(2)
+    if config.association.common_motion:
+        rows, columns = assign(cost, limit)
+        shift = common_shift(predicted[rows], detections.boxes[columns].astype(np.float64))
+        if shift.any():
+            predicted = predicted + np.tile(shift, 2)
+            cost = rule_cost(table, predicted, detections, dt_ns, config)
+    candidates, corrections = None, np.zeros(0, np.float32)
+    if associator is not None:
+        candidates = find_candidates(table, predicted, detections, cost, limit, stamp_ns, dt_ns)
+        corrections = associator.correct(candidates)
+        cost[candidates.rows, candidates.columns] += corrections
+    if not config.association.common_motion or associator is not None or shift.any():
+        rows, columns = assign(cost, limit)
+    confidences = np.clip(1 - cost[rows, columns], 0, 1).astype(np.float32)
+    return Match(rows, columns, confidences, shift, candidates, corrections)
+
+
+def rule_cost(table: TrackTable, predicted: Float64, detections: Detections, dt_ns: int, config: Config) -> Float64:
+    """The rules' cost of every pair, `(T, N)`; infinite for detections that no track may take."""
+    association, tracks = config.association, config.tracks
+    scores = detections.scores.astype(np.float64)
+    margin = association.margin * dt_ns / SECOND * (predicted[:, 3] - predicted[:, 1])
+    rows = association.lost_penalty * (table.states == TrackState.LOST)
+    columns = np.where(scores < tracks.high_score, association.low_score_penalty, 0.0)
+    columns[scores < tracks.low_score] = np.inf
+    similarity = overlap(predicted, detections.boxes.astype(np.float64), margin)
+    cost = base_cost(similarity, table.scores, scores, (rows, columns), association.score_weight)
+    differ = class_mismatch(table.classes, detections.classes)
+    return cost if differ is None else cost + association.class_penalty * differ
+
+
+def find_candidates(
+    table: TrackTable,
+    predicted: Float64,
+    detections: Detections,
+    cost: Float64,
+    limit: float,
+    stamp_ns: int,
+    dt_ns: int,
+) -> Candidates:
+    """The pairs worth a second thought: near the limit, or near one another and alike."""
+    unseen = stamp_ns - table.seen_ns
+    boxes = detections.boxes.astype(np.float64)
+    heights = np.maximum(predicted[:, 3] - predicted[:, 1], 1)
+    centres, found = (predicted[:, :2] + predicted[:, 2:]) / 2, (boxes[:, :2] + boxes[:, 2:]) / 2
+    reach = (_REACH + unseen / SECOND) * heights
+    x, y = centres[:, :1] - found[:, 0], centres[:, 1:] - found[:, 1]  # (T, N) each
+    near = x * x + y * y < (reach**2)[:, None]
+    near &= np.abs(np.log(heights)[:, None] - np.log(boxes[:, 3] - boxes[:, 1])) < _ALIKE
+    near &= np.isfinite(cost)
+    near |= cost < min(limit + _SECOND_THOUGHT, 1.0)
+    rows, columns = np.nonzero(near)
+    view = TrackView(
+        slots=table.slots,
+        predicted=predicted.astype(np.float32),
+        observed=table.observed.astype(np.float32),
+        speeds=table.motion.speed.astype(np.float32),
+        scores=table.scores.astype(np.float32),
+        ages_ns=stamp_ns - table.born_ns,
+        unseen_ns=unseen,
+        confirmed=table.states != TrackState.TENTATIVE,
+    )
+    costs = cost[rows, columns].astype(np.float32)
+    return Candidates(view, detections, rows.astype(np.int64), columns.astype(np.int64), costs, limit, dt_ns)

@@ -1,6 +1,6 @@
 """Association on detections alone: the base tracker, the learned association, and the trackers people use.
 
-    python bench/association.py --data FOLDER [--sets mot17,dancetrack] [--models a.onnx b.onnx] [--json]
+    python -m bench.association --data FOLDER [--sets mot17,dancetrack] [--models a.onnx b.onnx] [--json]
 
 FOLDER holds `mot17`, `mot15` and `dancetrack`, each with sequences in MOTChallenge's layout. Every contestant gets the
 same detections; scores are TrackEval's. With `--time` it measures how long a frame's association takes instead.
@@ -17,8 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from association_data import Case, Frame, dancetrack, mot15, mot17_half, simulated, thin, without_motion
-from association_peers import PEERS
 from tqdm import tqdm
 
 from alstm_ros.association.lstm import LearnedAssociator, open_associator
@@ -32,6 +30,8 @@ from alstm_ros.learning.noise import Noise
 from alstm_ros.learning.simulation import simulate
 from alstm_ros.options import replace
 from alstm_ros.types import Detections
+from bench.association_data import Case, Frame, dancetrack, mot15, mot17_half, simulated, thin, without_motion
+from bench.association_peers import PEERS
 
 SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50", "ECE")
 

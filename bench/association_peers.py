@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import supervision
 import trackers
-from association_data import Case
 
 from alstm_ros.evaluation.labels import Labels, make
+from bench.association_data import Case
 
 
 @dataclass(slots=True)
@@ -44,7 +44,8 @@ def peer(start: Callable[[], Any]) -> Callable[[Case], Any]:
                 rows.append((np.full(good.sum(), number), ids[good], out.xyxy[good], out.confidence[good]))
         blank = (np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)), np.zeros(0))
         columns = [np.concatenate(column) for column in zip(blank, *rows, strict=True)]
-        labels = make(*columns, np.ones(len(columns[0]), np.int64), length=len(case.frames))
+        numbers, ids, boxes, scores = columns
+        labels = make(numbers, ids, boxes, scores, np.ones(len(ids), np.int64), length=len(case.frames))
         return PeerOutput(labels, times)
 
     return run

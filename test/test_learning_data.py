@@ -59,6 +59,7 @@ def test_camera_motion_still_explains_a_changed_scene() -> None:
         scenes.keep_frames(made, np.array([0, 3, 4, 9])),
         scenes.resize(made, 0.5),
         scenes.cut(made, 3, 6),
+        scenes.crop(made, 40, 30, (560, 420), cut_boxes=False),
     ):
         assert changed.affines is not None
         for k in range(1, len(changed)):

@@ -23,14 +23,14 @@ def random_model(seed: int = 0) -> Any:
     torch.manual_seed(seed)
     model = AssociationLstm(ModelConfig())
     with torch.no_grad():
-        for name, value in model.named_parameters():
-            if value.ndim == 2 and "lstm" not in name:
-                value.normal_(0, value.shape[1] ** -0.5)
-        for name, value in model.named_buffers():
+        for name, weight in model.named_parameters():
+            if weight.ndim == 2 and "lstm" not in name:
+                weight.normal_(0, weight.shape[1] ** -0.5)
+        for name, buffer in model.named_buffers():
             if name.endswith("mean"):
-                value.normal_(0, 0.3)
+                buffer.normal_(0, 0.3)
             elif name.endswith("var"):
-                value.uniform_(0.3, 3)
+                buffer.uniform_(0.3, 3)
     return model.eval()
 
 

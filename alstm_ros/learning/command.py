@@ -84,7 +84,8 @@ def read(path: Path, changes: list[str]) -> TrainConfig:
         if not found:
             raise ConfigError(f"The change {change!r} has no '='; it must look like seed=1.")
         values[name] = yaml.safe_load(value)
-    return _build(TrainConfig, values, "")
+    config: TrainConfig = _build(TrainConfig, values, "")
+    return config
 
 
 def _build(cls: type[Any], values: Mapping[str, object], prefix: str) -> Any:
@@ -97,7 +98,7 @@ def _build(cls: type[Any], values: Mapping[str, object], prefix: str) -> Any:
     for name, field in known.items():
         if dataclasses.is_dataclass(hints[name]):
             inner = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")}
-            parts[name] = _build(hints[name], inner, f"{prefix}{name}.")  # type: ignore[arg-type]  # a dataclass
+            parts[name] = _build(hints[name], inner, f"{prefix}{name}.")
         elif name in values:
             parts[name] = _checked(prefix + name, values[name], field)
     return cls(**parts)

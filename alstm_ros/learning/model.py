@@ -144,7 +144,8 @@ class AssociationLstm(nn.Module):
 
 def cell(lstm: nn.LSTM, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:
     """One step of a one-layer LSTM: `(N, D)`, `(N, H)`, `(N, H)` to the next `(h, c)`."""
-    w_x, w_h, b_x, b_h = lstm._flat_weights  # noqa: SLF001  # torch's order: input, hidden, their biases
+    names = ("weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0")
+    w_x, w_h, b_x, b_h = (lstm.get_parameter(name) for name in names)
     gates = F.linear(x, w_x, b_x) + F.linear(h, w_h, b_h)  # (N, 4 H)
     i, f, g, o = gates.chunk(4, 1)  # (N, H) each
     c = torch.sigmoid(f) * c + torch.sigmoid(i) * torch.tanh(g)

@@ -27,6 +27,7 @@ class Noise:
 
     Attributes:
         jitter: standard deviation of the box, in its heights.
+        shrink: how far a hidden object's box shrinks to its visible part; 0 for detectors that guess the whole.
         lasting: share of the variance of boxes and scores that lasts over frames.
         memory: seconds after which a lasting error is forgotten.
         score: logit of the score of an object in plain view.
@@ -45,6 +46,7 @@ class Noise:
     """
 
     jitter: float = 0.02
+    shrink: float = 0.3
     lasting: float = 0.5
     memory: float = 0.3
     score: float = 2.8
@@ -73,7 +75,8 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
         Its noise.
     """
     return Noise(
-        jitter=float(np.exp(rng.uniform(np.log(0.008), np.log(0.06)))),
+        jitter=float(np.exp(rng.uniform(np.log(0.004), np.log(0.05)))),
+        shrink=float(rng.uniform(0.0, 0.6)) if rng.random() < 0.5 else 0.0,
         lasting=float(rng.uniform(0.2, 0.8)),
         memory=float(np.exp(rng.uniform(np.log(0.1), np.log(1.0)))),
         score=float(rng.uniform(1.6, 4.2)),
@@ -170,7 +173,9 @@ class Detector:
         # widths err less in pixels than heights do, since boxes of people are narrow
         scale = self._noise.jitter * (1 + 2.5 * (1 - visible))[:, None] * size[:, 3:]
         size = size + error * scale * np.array([0.7, 1.0, 0.8, 1.2])
-        shrink = 0.5 * np.maximum(0.6 - visible, 0) * np.abs(np.tanh(error[:, 0]))  # feet or sides go first
+        shrink = (
+            self._noise.shrink * np.maximum(0.6 - visible, 0) * np.abs(np.tanh(error[:, 0]))
+        )  # feet or sides go first
         size[:, 1] -= shrink * size[:, 3] / 2
         size[:, 3] *= 1 - shrink
         size[:, 2:] = np.maximum(size[:, 2:], 2.0)

@@ -246,7 +246,7 @@ def _relative(boxes: Float32, origin: Float32) -> Float32:
     height = np.maximum(origin[:, 3:], 1)
     shift = (boxes[:, :2] - origin[:, :2]) / height
     ratio = np.log(np.maximum(boxes[:, 2:], 1) / np.maximum(origin[:, 2:], 1))
-    return np.clip(np.concatenate([shift, ratio], axis=1), -1, 1).astype(np.float32)
+    return np.asarray(np.clip(np.concatenate([shift, ratio], axis=1), -1, 1), np.float32)
 
 
 def record(

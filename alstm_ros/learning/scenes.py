@@ -8,8 +8,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from alstm_ros.boxes import warp
+from alstm_ros.boxes import area, clip, warp
 from alstm_ros.errors import DataError
 from alstm_ros.types import Float32, Float64, Int64
 
@@ -212,6 +213,38 @@ def resize(scene: Scene, factor: float) -> Scene:
     return replace(scene, size=size, boxes=(scene.boxes * factor).astype(np.float32), affines=affines)
 
 
+def crop(scene: Scene, left: int, top: int, size: tuple[int, int], *, cut_boxes: bool) -> Scene:
+    """A window of the image: who walks out of it is gone, and who walks in is new to it.
+
+    Args:
+        scene: the scene.
+        left: the window's left side, pixels.
+        top: its upper side, pixels.
+        size: its width and height.
+        cut_boxes: whether the truth ends at the window's edge, or is the whole object.
+
+    Returns:
+        The scene as the smaller camera sees it; boxes with three quarters outside are left out.
+    """
+    moved = scene.boxes - np.array([left, top, left, top], np.float32)
+    inside = clip(moved, *size)
+    keep = area(inside) > 0.25 * np.maximum(area(moved), 1)
+    affines = None
+    if scene.affines is not None:
+        there, back = np.eye(3), np.eye(3)
+        there[:2, 2], back[:2, 2] = (-left, -top), (left, top)
+        affines = (there @ _square(scene.affines) @ back)[:, :2]
+    return replace(_where(scene, keep), size=size, boxes=(inside if cut_boxes else moved)[keep], affines=affines)
+
+
+def live_in(scene: Scene, spans: dict[int, tuple[int, int]]) -> Scene:
+    """The scene with some objects there only from one frame to another, as if they came and went through a door."""
+    keep = np.ones(len(scene.ids), bool)
+    for key, (first, last) in spans.items():
+        keep &= (scene.ids != key) | ((scene.frames >= first) & (scene.frames <= last))
+    return _where(scene, keep)
+
+
 def shake(scene: Scene, offsets: Float64, scales: Float64, *, known: bool) -> Scene:
     """Adds motion of the camera: each frame is scaled about the image's centre and shifted.
 
@@ -238,6 +271,18 @@ def shake(scene: Scene, offsets: Float64, scales: Float64, *, known: bool) -> Sc
         affines = (moved @ steps @ np.linalg.inv(before))[:, :2]
         affines[0] = np.eye(2, 3)
     return replace(scene, boxes=np.concatenate([np.zeros((0, 4), np.float32), *boxes]), affines=affines)
+
+
+def _where(scene: Scene, keep: NDArray[np.bool_]) -> Scene:
+    """The boxes of a mask."""
+    return replace(
+        scene,
+        frames=scene.frames[keep],
+        ids=scene.ids[keep],
+        classes=scene.classes[keep],
+        boxes=scene.boxes[keep],
+        visible=scene.visible[keep],
+    )
 
 
 def _square(affines: Float64) -> Float64:

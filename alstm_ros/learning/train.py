@@ -45,10 +45,10 @@ class LossConfig:
     kind: str = "assignment"
     association: float = 2.0
     hard: float = 0.5
-    box: float = 0.06
+    box: float = 0.1
     score: float = 0.5
     same: float = 0.5
-    smooth: float = 0.005
+    smooth: float = 0.01
     small: float = 0.05
 
 
@@ -72,7 +72,7 @@ class TrainConfig:
     """
 
     seed: int = 0
-    steps: tuple[int, ...] = (1500, 1500, 2000)
+    steps: tuple[int, ...] = (700, 700, 800)
     batch: int = 24
     rate: float = 2e-3
     decay: float = 1e-4
@@ -120,7 +120,8 @@ def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple
     off[valid] = refined - goal
     off = off.reshape(*batch.x.shape[:2], 4)
     triples = torch.stack([off[:, :-2], off[:, 1:-1], off[:, 2:]], 2).reshape(-1, 3, 4)
-    threes = (batch.triple[:, 2:] * batch.real[:, 2:] * batch.real[:, 1:-1] * batch.real[:, :-2]).reshape(-1)
+    near = batch.real[:, 1:-1] * (batch.real[:, 2:] > 0) * (batch.real[:, :-2] > 0)
+    threes = (batch.triple[:, 2:] * near).reshape(-1)
     parts = {
         "association": losses.association(pairs, config.kind),
         "hard": losses.hard_negatives(pairs),

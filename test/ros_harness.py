@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 BLOBS = Path(__file__).with_name("blobs.py")
 LARGE_DATA = "FASTDDS_BUILTIN_TRANSPORTS"  # its discovery takes seconds, so only tests with large images set it
 PATIENCE = 60.0  # s; reached only where something is wrong, however busy the machine
+LOCKS: dict[int, int] = {}  # domain -> file; each node inherits it, so that one left behind keeps its domain to itself
 COLOURS = {"blue": (220, 20, 20), "green": (20, 220, 20), "red": (20, 20, 220), "grey": (200, 200, 200)}
 
 
@@ -50,6 +51,7 @@ def domain() -> Iterator[int]:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
+            LOCKS[number] = lock.fileno()
             yield number
             return
     pytest.fail("every ROS domain from 1 to 100 is in use")
@@ -87,6 +89,7 @@ class NodeProcess:
             stderr=subprocess.STDOUT,
             env=inherited | {"ROS_DOMAIN_ID": str(number), "PYTHONUNBUFFERED": "1"} | (environment or {}),
             cwd=BLOBS.parents[1],
+            pass_fds=[LOCKS[number]],
         )
 
     @property
@@ -279,18 +282,17 @@ class Camera:
         """Publishes, whoever listens."""
         self._publisher.publish(message)
 
-    def ask(self, message: Any) -> Detection2DArray:
+    def ask(self, message: Any, patience: float = 0.5) -> Detection2DArray:
         """Publishes until the node answers with this message's stamp; returns the answer.
 
-        It is published again only where it was lost, as while the node changes its subscription.
+        It is published again, after `patience` s, only where it was lost, as while the node changes its subscription.
         """
         self._answers.clear()
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             self._publisher.publish(message)
-            again = time.monotonic() + 0.5
+            again = time.monotonic() + patience
             while time.monotonic() < again:
-                self._ros.spin(0.0)
                 self._ros._executor.spin_once(timeout_sec=0.02)
                 for answer in self._answers:
                     if answer.header.stamp == message.header.stamp:

@@ -155,7 +155,7 @@ def test_publisher_without_data_is_named_and_large_data_suggested(ros: Ros, node
     with Camera(ros):
         sentence = silence(ros, "sends no image")
     assert "/image has 1 publisher" in sentence
-    assert "FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA" in sentence
+    assert "FASTDDS_BUILTIN_TRANSPORTS='LARGE_DATA" in sentence
     assert node.alive
 
 

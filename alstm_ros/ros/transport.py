@@ -7,6 +7,9 @@ import os
 from rclpy.utilities import get_rmw_implementation_identifier
 
 VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
+SETTING = "LARGE_DATA?sockets_size=16MB"
+"""Shared memory and TCP. Plain `LARGE_DATA` keeps 512 kB of shared memory, into which no image of 640x480 fits whole;
+with larger fragments (`max_msg_size=1MB`) reliable images are lost."""
 
 
 def large_data_hint() -> str:
@@ -17,4 +20,4 @@ def large_data_hint() -> str:
     """
     if "fastrtps" not in get_rmw_implementation_identifier() or "LARGE_DATA" in os.environ.get(VARIABLE, ""):
         return ""
-    return f"If images are lost on the way, start both the camera's process and this node with {VARIABLE}=LARGE_DATA."
+    return f"If images are lost on the way, start both the camera's process and this node with {VARIABLE}='{SETTING}'."

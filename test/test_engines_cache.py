@@ -81,7 +81,7 @@ def test_damage_is_noticed_named_and_removed(
     assert cache.load(KEY) == PLAN
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10_000_000), flip=st.integers(1, 255))
 def test_no_single_changed_byte_is_believed(cache: PlanCache, place: int, flip: int) -> None:
     cache.store(KEY, PLAN)

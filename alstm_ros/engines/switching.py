@@ -276,8 +276,8 @@ class SwitchingEngine:
         """Says once what happened; the same cause again only changes the status."""
         known = str(failure) in self._told
         self._told.add(str(failure))
-        then = "for good" if pause is None else f"and tries again in {pause:g} s"
-        message = f"{failure} ONNX Runtime answers instead, {then}."
+        again = "for good." if pause is None else f"and tries again in {pause:g} s."
+        message = f"{failure} ONNX Runtime answers instead, {again}"
         self._status = replace(self._fallback.status, message=message, degraded=True)
         LOG.log(logging.DEBUG if known else logging.WARNING, "%s", message)
 

@@ -9,6 +9,7 @@ same detections; scores are TrackEval's. With `--time` it measures how long a fr
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import sys
 import time
@@ -19,6 +20,8 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from alstm_ros.association.associator import Associator, Candidates, Refinement
+from alstm_ros.association.features import APPEARANCE
 from alstm_ros.association.lstm import LearnedAssociator, open_associator
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import iou
@@ -29,7 +32,7 @@ from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, s
 from alstm_ros.learning.noise import Noise
 from alstm_ros.learning.simulation import simulate
 from alstm_ros.options import replace
-from alstm_ros.types import Detections
+from alstm_ros.types import Detections, Float32, Int64
 from bench.association_data import Case, Frame, dancetrack, mot15, mot17_half, simulated, thin, without_motion
 from bench.association_peers import PEERS
 
@@ -48,7 +51,7 @@ class Output:
 Contestant = Callable[[Case], Output]
 
 
-def ours(make_associator: Callable[[], LearnedAssociator] | None) -> Contestant:
+def ours(make_associator: Callable[[], Associator] | None) -> Contestant:
     """Our tracker, with a learned association or without."""
     config = replace(Config(), {"association.model": ""})
 
@@ -70,6 +73,43 @@ def ours(make_associator: Callable[[], LearnedAssociator] | None) -> Contestant:
         return Output(labels, times, judge.found)
 
     return run
+
+
+class Part:
+    """A learned association of which only a part is at work: corrections alone, or refinement alone."""
+
+    def __init__(self, whole: LearnedAssociator, *, corrects: bool, refines: bool) -> None:
+        self._whole, self._corrects, self._refines = whole, corrects, refines
+
+    @property
+    def width(self) -> int:
+        """See Associator."""
+        return self._whole.width
+
+    def correct(self, candidates: Candidates) -> Float32:
+        """See Associator."""
+        found = self._whole.correct(candidates)
+        return found if self._corrects else np.zeros_like(found)
+
+    def advance(
+        self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
+    ) -> Refinement:
+        """See Associator; unrefined boxes and scores are the detections'."""
+        found = self._whole.advance(candidates, corrections, rows, columns, slots, born)
+        if self._refines:
+            return found
+        raw = candidates.detections[np.concatenate([columns, born])]
+        return dataclasses.replace(found, boxes=raw.boxes, scores=raw.scores)
+
+    def forget(self, slots: Int64) -> None:
+        """See Associator."""
+        self._whole.forget(slots)
+
+
+def parted(path: Path, *, corrects: bool, refines: bool) -> Callable[[], Associator]:
+    """Opens a model of which only a part is to work."""
+    make_whole = open_associator(str(path))
+    return lambda: Part(make_whole(), corrects=corrects, refines=refines)
 
 
 class _Judge:
@@ -146,7 +186,11 @@ def score(cases: Sequence[Case], run: Contestant, bar: tqdm) -> dict[str, float]
 
 
 def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
-    """The sets of these names; `-every2`, `-every5`, `-random` drop frames, `-still` hides the camera's motion."""
+    """The sets of these names and changes to them, in the order given.
+
+    `-every2` and `-every5` keep every so many-th frame, `-random` drops half of them at random, `-still` hides the
+    camera's motion, `-looks` gives simulated detections an appearance.
+    """
     makers = {
         "mot17": lambda: mot17_half(data / "mot17"),
         "mot15": lambda: mot15(data / "mot15"),
@@ -154,16 +198,19 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
     }
     made = {}
     for name in names:
-        base, _, change = name.partition("-")
-        cases = list(makers[base]())
-        if change == "still":
-            cases = without_motion(cases)
-        elif change == "random":
-            rng = np.random.default_rng(0)
-            cases = [thin(case, np.flatnonzero(rng.random(len(case.frames)) < 0.5)) for case in cases]
-        elif change:
-            step = int(change.removeprefix("every"))
-            cases = [thin(case, np.arange(0, len(case.frames), step)) for case in cases]
+        base, *changes = name.split("-")
+        cases = (
+            list(dancetrack(data / base, noise=Noise(width=APPEARANCE))) if "looks" in changes else list(makers[base]())
+        )
+        for change in changes:
+            if change == "still":
+                cases = without_motion(cases)
+            elif change == "random":
+                rng = np.random.default_rng(0)
+                cases = [thin(case, np.flatnonzero(rng.random(len(case.frames)) < 0.5)) for case in cases]
+            elif change.startswith("every"):
+                step = int(change.removeprefix("every"))
+                cases = [thin(case, np.arange(0, len(case.frames), step)) for case in cases]
         made[name] = cases
     return made
 
@@ -207,12 +254,17 @@ def main() -> int:
     parser.add_argument("--data", type=Path, help="folder with mot17, mot15 and dancetrack")
     parser.add_argument("--sets", default="mot17,mot17-still,dancetrack,mot15", help="which sets, by comma")
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="association models; one a seed")
+    parser.add_argument("--parts", action="store_true", help="each model also with a part of it off")
     parser.add_argument("--peers", default=",".join(PEERS), help="which peers, by comma")
     parser.add_argument("--time", action="store_true", help="measure time at 23, 100 and 300 objects instead")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     contestants: dict[str, Contestant] = {"base": ours(None)}
     contestants |= {str(path): ours(open_associator(str(path))) for path in args.models}
+    if args.parts:
+        for path in args.models:
+            contestants[f"{path} corrects alone"] = ours(parted(path, corrects=True, refines=False))
+            contestants[f"{path} refines alone"] = ours(parted(path, corrects=False, refines=True))
     contestants |= {name: PEERS[name] for name in args.peers.split(",") if name}
     answer: dict[str, dict[str, dict[str, float]]] = {}
     if args.time:

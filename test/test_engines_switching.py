@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import subprocess
+import sys
+import textwrap
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -506,3 +509,31 @@ def test_frames_are_answered_while_tensorrt_rtx_really_builds(tmp_path: Path) ->
     found = job.plan(flavour, open_cache(str(tmp_path)), (8, 6), "", lambda _: True)
     assert found.cached
     assert found.key.gpu == ""  # portable within its compute capability
+
+
+@pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs tensorrt-rtx-cu13")
+def test_a_program_that_ends_during_a_build_ends_well(tmp_path: Path) -> None:
+    code = f"""
+        from pathlib import Path
+        from alstm_ros import engines
+        from alstm_ros.config import EngineConfig
+        from alstm_ros.engines import accelerated, onnxruntime_engine, status, switching, tensorrt_api
+        from alstm_ros.engines.cache import open_cache
+        model = Path(engines.__file__).parents[1] / "models" / "ssdlite_person.onnx"
+        config = EngineConfig(threads=1, runtime="tensorrt", cache_dir={str(tmp_path)!r})
+        fallback = onnxruntime_engine.OnnxRuntimeEngine(model, config)
+        job = accelerated.Job(model, config, fallback.inputs, fallback.outputs, {{}}, ("tensorrt_rtx",))
+        flavour = tensorrt_api.find("tensorrt_rtx")
+        def start(progress):
+            return job.plan(flavour, open_cache({str(tmp_path)!r}), (8, 6), "", progress)
+        engine = switching.SwitchingEngine(fallback, start, status.EngineStatus("tensorrt_rtx", "fp16"))
+        while not engine.status.progress:
+            pass
+        print("leaving")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], cwd=Path(__file__).parents[1], capture_output=True, text=True,
+        timeout=120, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "leaving\n", "")
+    assert list((tmp_path / "engines").glob("*.engine")) == []

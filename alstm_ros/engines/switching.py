@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -98,6 +99,7 @@ class SwitchingEngine:
         self._told: set[str] = set()
         self._status = replace(fallback.status, progress=0.0, message=f"{_title(target.runtime)} is being built.")
         self._thread = threading.Thread(target=self._work, name=f"build {target.runtime}", daemon=True)
+        atexit.register(self._stop)  # a build that runs into the interpreter's end would take it down
         self._thread.start()
 
     @property
@@ -154,16 +156,19 @@ class SwitchingEngine:
 
     def close(self) -> None:
         """Stops building and frees both engines."""
-        if self._ended.is_set():
-            return
-        self._ended.set()
-        self._failed.set()
-        self._sample.taken.set()
-        self._thread.join(timeout=10.0)  # TensorRT 8.6 cannot be stopped while it builds; the thread is a daemon
+        self._stop()
         fast, self._fast = self._fast, None
         if fast is not None:
             fast.close()
         self._fallback.close()
+
+    def _stop(self) -> None:
+        """Ends the background thread, which frees the fast engine."""
+        atexit.unregister(self._stop)
+        self._ended.set()
+        self._failed.set()
+        self._sample.taken.set()
+        self._thread.join(timeout=10.0)  # TensorRT 8.6 cannot be stopped while it builds; the thread is a daemon
 
     def _work(self) -> None:
         """The background thread: build, compare, switch, wait for a failure, pause, again."""

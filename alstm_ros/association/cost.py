@@ -7,12 +7,14 @@ all detections does what others do in stages.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
+from alstm_ros.association.workspace import Workspace
 from alstm_ros.types import Float64, Int64
 
 
-def overlap(predicted: Float64, detected: Float64, margin: Float64) -> Float64:
-    """IoU times height IoU of every pair, both boxes grown by a margin.
+def overlap(predicted: Float64, detected: Float64, margin: Float64, room: Workspace) -> tuple[Int64, Int64, Float64]:
+    """IoU times height IoU of the pairs that overlap, both boxes grown by a margin.
 
     The height IoU (HM-IoU, Hybrid-SORT, AAAI 2024) tells people apart who stand at different distances. The margin lets
     fast objects overlap at low frame rates (after C-BIoU, WACV 2023).
@@ -21,64 +23,64 @@ def overlap(predicted: Float64, detected: Float64, margin: Float64) -> Float64:
         predicted: `(T, 4)` xyxy.
         detected: `(N, 4)` xyxy, of positive size.
         margin: `(T,)` pixels on each side, of the pair's two boxes.
+        room: memory to work in.
 
     Returns:
-        `(T, N)` in 0..1.
+        Rows `(P,)`, columns `(P,)` and values `(P,)` in 0..1.
     """
-    left, top, right, bottom = predicted.T[:, :, None]  # (T, 1) each
-    twice = 2 * margin[:, None]
-    width = np.minimum(right, detected[:, 2])  # (T, N)
-    width -= np.maximum(left, detected[:, 0])
-    width += twice
-    np.maximum(width, 0, out=width)
-    height = np.minimum(bottom, detected[:, 3])
-    height -= np.maximum(top, detected[:, 1])
-    height += twice
-    np.maximum(height, 0, out=height)
-    size = detected[:, 2:] - detected[:, :2]  # (N, 2)
-    tall, wide = bottom - top + twice, right - left + twice  # (T, 1)
-    grown = size[:, 1] + twice  # (T, N)
-    outer = grown + tall
-    outer -= height
-    width *= height  # the intersection
-    grown *= size[:, 0] + twice
-    grown += wide * tall
-    grown -= width  # the union
-    outer *= grown
-    width *= height
-    width /= outer
-    return np.asarray(width)
+    twice = 2 * margin
+    shape, bound = (len(predicted), len(detected)), room.matrix("bound", len(predicted), len(detected))
+    width, height = room.matrix("width", *shape), room.matrix("height", *shape)
+    for axis, shared in enumerate((width, height)):
+        np.minimum(predicted[:, axis + 2, None], detected[:, axis + 2], out=shared)
+        np.maximum(predicted[:, axis, None], detected[:, axis], out=bound)
+        np.subtract(shared, bound, out=shared)
+        np.add(shared, twice[:, None], out=shared)
+    rows, columns = np.nonzero((width > 0) & (height > 0))  # most pairs go here, so the rest is on lists of pairs
+    wide, tall = width[rows, columns], height[rows, columns]
+    size, others = predicted[:, 2:] - predicted[:, :2] + twice[:, None], detected[:, 2:] - detected[:, :2]
+    mine, yours = size[rows], others[columns] + twice[rows, None]  # (P, 2) each
+    both = wide * tall
+    union = mine[:, 0] * mine[:, 1] + yours[:, 0] * yours[:, 1] - both
+    return rows, columns, both * tall / (union * (mine[:, 1] + yours[:, 1] - tall))
 
 
 def base_cost(
-    similarity: Float64, track_scores: Float64, scores: Float64, penalties: tuple[Float64, Float64], weight: float
+    similar: tuple[Int64, Int64, Float64],
+    track_scores: Float64,
+    scores: Float64,
+    penalties: tuple[Float64, Float64],
+    weight: float,
+    room: Workspace,
 ) -> Float64:
     """The cost of every pair.
 
     Args:
-        similarity: `(T, N)` from `overlap`.
+        similar: from `overlap`.
         track_scores: `(T,)` of each track's last detection.
         scores: `(N,)` of the detections.
         penalties: `(T,)` and `(N,)`, added to a track's row and to a detection's column.
         weight: of the difference between a track's score and a detection's: objects half hidden stay half hidden.
+        room: memory to work in.
 
     Returns:
-        `(T, N)`, 0 at best.
+        `(T, N)`, 0 at best; a part of `room`.
     """
-    cost = track_scores[:, None] - scores
+    rows, columns, values = similar
+    cost = np.subtract(track_scores[:, None], scores, out=room.matrix("cost", len(track_scores), len(scores)))
     np.abs(cost, out=cost)
     cost *= weight
-    cost -= similarity
+    cost[rows, columns] -= values
     cost += penalties[0][:, None] + 1
     cost += penalties[1]
-    return cost
+    return np.asarray(cost)
 
 
-def class_mismatch(track_classes: Int64, classes: Int64) -> Float64 | None:
-    """`(T, N)` 1 where track and detection differ in class, None where none do."""
+def class_mismatch(track_classes: Int64, classes: Int64) -> NDArray[np.bool_] | None:
+    """`(T, N)` whether track and detection differ in class, None where none do."""
     if not len(classes) or not len(track_classes):
         return None
     first = classes[0]
     if (classes == first).all() and (track_classes == first).all():
         return None
-    return np.asarray(track_classes[:, None] != classes, np.float64)
+    return np.asarray(track_classes[:, None] != classes)

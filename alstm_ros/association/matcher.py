@@ -11,6 +11,7 @@ from alstm_ros.association.cost import base_cost, class_mismatch, overlap
 from alstm_ros.association.matching import assign
 from alstm_ros.association.motion import common_shift
 from alstm_ros.association.table import TrackTable
+from alstm_ros.association.workspace import Workspace
 from alstm_ros.boxes import cxcywh_to_xyxy
 from alstm_ros.config import Config
 from alstm_ros.types import Detections, Float32, Float64, Int64, TrackState
@@ -46,7 +47,13 @@ class Match:
 
 
 def match(
-    table: TrackTable, detections: Detections, stamp_ns: int, dt_ns: int, config: Config, associator: Associator | None
+    table: TrackTable,
+    detections: Detections,
+    stamp_ns: int,
+    dt_ns: int,
+    config: Config,
+    associator: Associator | None,
+    room: Workspace,
 ) -> Match:
     """Decides which detection continues which track.
 
@@ -57,29 +64,32 @@ def match(
         dt_ns: since the previous frame.
         config: `association` and `tracks` are used.
         associator: corrects the rules' costs; None for the rules alone.
+        room: memory to work in.
     """
     limit = config.association.max_cost
     predicted = cxcywh_to_xyxy(table.motion.value)
-    cost = rule_cost(table, predicted, detections, dt_ns, config)
+    cost = rule_cost(table, predicted, detections, dt_ns, config, room)
     shift = np.zeros(2)
     if config.association.common_motion:
-        rows, columns = assign(cost, limit)
+        rows, columns = assign(cost, limit, room)
         shift = common_shift(predicted[rows], detections.boxes[columns].astype(np.float64))
         if shift.any():
             predicted = predicted + np.tile(shift, 2)
-            cost = rule_cost(table, predicted, detections, dt_ns, config)
+            cost = rule_cost(table, predicted, detections, dt_ns, config, room)
     candidates, corrections = None, np.zeros(0, np.float32)
     if associator is not None:
-        candidates = find_candidates(table, predicted, detections, cost, limit, stamp_ns, dt_ns)
+        candidates = find_candidates(table, predicted, detections, cost, limit, stamp_ns, dt_ns, room)
         corrections = associator.correct(candidates)
         cost[candidates.rows, candidates.columns] += corrections
     if not config.association.common_motion or associator is not None or shift.any():
-        rows, columns = assign(cost, limit)
+        rows, columns = assign(cost, limit, room)
     confidences = np.clip(1 - cost[rows, columns], 0, 1).astype(np.float32)
     return Match(rows, columns, confidences, shift, candidates, corrections)
 
 
-def rule_cost(table: TrackTable, predicted: Float64, detections: Detections, dt_ns: int, config: Config) -> Float64:
+def rule_cost(
+    table: TrackTable, predicted: Float64, detections: Detections, dt_ns: int, config: Config, room: Workspace
+) -> Float64:
     """The rules' cost of every pair, `(T, N)`; infinite for detections that no track may take."""
     association, tracks = config.association, config.tracks
     scores = detections.scores.astype(np.float64)
@@ -87,10 +97,12 @@ def rule_cost(table: TrackTable, predicted: Float64, detections: Detections, dt_
     rows = association.lost_penalty * (table.states == TrackState.LOST)
     columns = np.where(scores < tracks.high_score, association.low_score_penalty, 0.0)
     columns[scores < tracks.low_score] = np.inf
-    similarity = overlap(predicted, detections.boxes.astype(np.float64), margin)
-    cost = base_cost(similarity, table.scores, scores, (rows, columns), association.score_weight)
+    similar = overlap(predicted, detections.boxes.astype(np.float64), margin, room)
+    cost = base_cost(similar, table.scores, scores, (rows, columns), association.score_weight, room)
     differ = class_mismatch(table.classes, detections.classes)
-    return cost if differ is None else cost + association.class_penalty * differ
+    if differ is not None:
+        cost += association.class_penalty * differ
+    return cost
 
 
 def find_candidates(
@@ -101,6 +113,7 @@ def find_candidates(
     limit: float,
     stamp_ns: int,
     dt_ns: int,
+    room: Workspace,
 ) -> Candidates:
     """The pairs worth a second thought: near the limit, or near one another and alike."""
     unseen = stamp_ns - table.seen_ns
@@ -108,9 +121,12 @@ def find_candidates(
     heights = np.maximum(predicted[:, 3] - predicted[:, 1], 1)
     centres, found = (predicted[:, :2] + predicted[:, 2:]) / 2, (boxes[:, :2] + boxes[:, 2:]) / 2
     reach = (_REACH + unseen / SECOND) * heights
-    x, y = centres[:, :1] - found[:, 0], centres[:, 1:] - found[:, 1]  # (T, N) each
-    near = x * x + y * y < (reach**2)[:, None]
-    near &= np.abs(np.log(heights)[:, None] - np.log(boxes[:, 3] - boxes[:, 1])) < _ALIKE
+    off, away = room.matrix("width", *cost.shape), room.matrix("height", *cost.shape)
+    np.square(np.subtract(centres[:, :1], found[:, 0], out=away), out=away)
+    away += np.square(np.subtract(centres[:, 1:], found[:, 1], out=off), out=off)
+    near = away < (reach**2)[:, None]
+    np.subtract(np.log(heights)[:, None], np.log(boxes[:, 3] - boxes[:, 1]), out=off)
+    near &= np.abs(off, out=off) < _ALIKE
     near &= np.isfinite(cost)
     near |= cost < min(limit + _SECOND_THOUGHT, 1.0)
     rows, columns = np.nonzero(near)

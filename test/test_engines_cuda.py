@@ -1,4 +1,4 @@
-"""The CUDA device without a GPU: each call exists in NVIDIA's bindings with these arguments; errors become sentences."""
+"""The CUDA device without a GPU: its calls exist in NVIDIA's bindings with these arguments; errors become sentences."""
 
 # ruff: noqa: N802, N815  # CUDA's names
 

@@ -196,6 +196,19 @@ def test_failed_builds_are_tried_again_ever_less_often_and_told_once(
     assert [record.levelno for record in caplog.records].count(logging.WARNING) == 1
 
 
+def test_a_gpu_that_goes_while_the_engine_is_loaded_is_named_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def close() -> None:
+        raise DeviceLostError("cudaStreamDestroy answers cudaErrorDevicesUnavailable (46).")
+
+    monkeypatch.setattr(world.device, "close", close)
+    world.module.refuse_contexts = True
+    world.gate.set()
+    assert world.clock.waiting.wait(PATIENCE)
+    assert "TensorRT cannot prepare the engine to run" in world.engine.status.message
+
+
 def test_too_little_memory_is_tried_again(world: World) -> None:
     world.device.left = 50_000
     world.gate.set()

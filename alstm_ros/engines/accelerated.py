@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from alstm_ros.engines import tensorrt_api, tensorrt_build, tensorrt_graph
 from alstm_ros.engines.cache import PlanCache, PlanKey, open_cache
 from alstm_ros.engines.device import Device
 from alstm_ros.engines.engine import Engine, TensorSpec
-from alstm_ros.engines.failures import BuildFailedError, CancelledError
+from alstm_ros.engines.failures import BuildFailedError, CancelledError, EngineFailure
 from alstm_ros.engines.profiles import ShapeProfile, make_profile
 from alstm_ros.engines.status import EngineStatus
 from alstm_ros.engines.switching import SwitchingEngine
@@ -101,7 +102,8 @@ class Job:
             )
             engine.warm_up()
         except BaseException:
-            device.close()
+            with suppress(EngineFailure):  # a lost GPU cannot free its stream; what went wrong first is what matters
+                device.close()
             raise
         kernels = loaded.kernels()
         if kernels is not None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "export-labels": ("alstm_ros.evaluation.commands.export_labels", "write tracks as labels for a person to correct"),
     "train": ("alstm_ros.learning.command", "teach the Association LSTM"),
     "tune": ("alstm_ros.evaluation.commands.tune", "search for parameters that suit your recordings"),
+    "bootstrap": ("alstm_ros.learning.bootstrap_command", "make training pairs from recordings that nobody labelled"),
     "build": ("alstm_ros.evaluation.commands.build", "build TensorRT engines ahead of time"),
 }
 """Name to module, imported when the command is called, and what `alstm --help` says of it."""

@@ -1,0 +1,115 @@
+"""`alstm bootstrap`: training pairs from recordings that nobody has labelled."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from alstm_ros.config import Config
+from alstm_ros.detection import load as load_detector
+from alstm_ros.errors import DataError
+from alstm_ros.evaluation.commands.common import add_config, add_jobs, config_from, print_json
+from alstm_ros.evaluation.detection_cache import detect_all
+from alstm_ros.evaluation.pairing import find_truths, pair
+from alstm_ros.evaluation.parallel import run_all
+from alstm_ros.evaluation.reading import name_of, read_truth
+from alstm_ros.evaluation.sources import SourceOptions, open_source
+from alstm_ros.learning.bootstrap import DIFFERENT, SAME, UNKNOWN, Purity, bootstrap, purity
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's options."""
+    parser.add_argument(
+        "source", nargs="+", type=Path, metavar="SOURCE", help="bags, videos or folders, as for 'alstm track'"
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="gets an .npz for each recording")
+    parser.add_argument(
+        "--gt",
+        nargs="+",
+        type=Path,
+        metavar="TRUTH",
+        help="ground truth, only to say afterwards how pure the labels are",
+    )
+    parser.add_argument("--topic", default="", help="the bags' image topic, where they hold several")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a folder of images (default 30)")
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where detections are kept (default: the user's cache)"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was made as one JSON object")
+    add_config(parser)
+    add_jobs(parser)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One recording.
+
+    Attributes:
+        source: its path.
+        truth: its ground truth, or None.
+        output: the file to write.
+        options: about the source.
+        cache: where detections are kept.
+        config: all parameters.
+    """
+
+    source: Path
+    truth: Path | None
+    output: Path
+    options: SourceOptions
+    cache: Path
+    config: Config
+
+
+def run(args: argparse.Namespace) -> int:
+    """Makes the pairs.
+
+    Returns:
+        0, or 1 where something could not be read.
+    """
+    config = config_from(args)
+    cache = args.cache or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alstm_ros" / "detections"
+    paths: dict[str, Path] = {}
+    for path in args.source:
+        if name_of(path) in paths:
+            raise DataError(f"Both {paths[name_of(path)]} and {path} are called '{name_of(path)}'.")
+        paths[name_of(path)] = path
+    truths = {item.result: item.truth for item in pair(find_truths(args.gt), paths)} if args.gt else {}
+    options = SourceOptions(args.topic, args.fps)
+    jobs = [
+        Job(path, truths.get(path), args.output / f"{name}.npz", options, cache, config) for name, path in paths.items()
+    ]
+    made: dict[str, dict[str, Any]] = {}
+    total: Purity | None = None
+    for job, (numbers, pure) in zip(jobs, run_all(run_job, jobs, args.jobs, args.dask), strict=True):
+        made[job.output.stem] = numbers
+        sys.stderr.write(
+            f"{job.output}: {numbers['same']} pairs the same, {numbers['different']} different, "
+            f"{numbers['unknown']} left out\n"
+        )
+        for problem in numbers["problems"]:
+            sys.stderr.write(f"problem: {problem}\n")
+        if pure is not None:
+            total = pure if total is None else total + pure
+    if total is not None:
+        found = total.percent()
+        sys.stderr.write(f"right: {found['same']:.2f} % of the same, {found['different']:.2f} % of the different\n")
+    if args.json:
+        print_json({"recordings": made, "purity": total and total.percent()})
+    return 1 if any(numbers["problems"] for numbers in made.values()) else 0
+
+
+def run_job(job: Job) -> tuple[dict[str, Any], Purity | None]:
+    """Makes one recording's pairs; must be importable, other processes call it."""
+    cached = detect_all(open_source(job.source, job.options), job.config, load_detector, job.source, job.cache)
+    pairs = bootstrap(cached.frames, job.config)
+    pairs.save(job.output)
+    names = {"same": SAME, "different": DIFFERENT, "unknown": UNKNOWN}
+    numbers: dict[str, Any] = {name: int((pairs.labels == label).sum()) for name, label in names.items()}
+    numbers["detections"] = len(pairs.boxes)
+    numbers["problems"] = list(cached.problems)
+    return numbers, purity(pairs, read_truth(job.truth).labels) if job.truth else None

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 BLOBS = Path(__file__).with_name("blobs.py")
-LARGE_DATA = "FASTDDS_BUILTIN_TRANSPORTS"  # its discovery takes seconds, so only tests with large images set it
+TRANSPORT = "FASTDDS_BUILTIN_TRANSPORTS"  # only tests with large images set it
 PATIENCE = 60.0  # s; reached only where something is wrong, however busy the machine
 LOCKS: dict[int, int] = {}  # domain -> file; each node inherits it, so that one left behind keeps its domain to itself
 COLOURS = {"blue": (220, 20, 20), "green": (20, 220, 20), "red": (20, 20, 220), "grey": (200, 200, 200)}
@@ -80,7 +80,7 @@ class NodeProcess:
             environment: added to this process's.
         """
         given = [word for key, value in (parameters or {}).items() for word in ("-p", f"{key}:={_yaml(value)}")]
-        inherited = {key: value for key, value in os.environ.items() if key != LARGE_DATA}
+        inherited = {key: value for key, value in os.environ.items() if key != TRANSPORT}
         self.name = name
         self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the process
         self._process = subprocess.Popen(

@@ -151,11 +151,11 @@ def test_wrong_type_is_named(ros: Ros, node: NodeProcess) -> None:
     assert node.said("/image carries std_msgs/msg/String") == 1
 
 
-def test_publisher_without_data_is_named_and_large_data_suggested(ros: Ros, node: NodeProcess) -> None:
+def test_publisher_without_data_is_named_and_a_transport_suggested(ros: Ros, node: NodeProcess) -> None:
     with Camera(ros):
         sentence = silence(ros, "sends no image")
     assert "/image has 1 publisher" in sentence
-    assert "FASTDDS_BUILTIN_TRANSPORTS='LARGE_DATA" in sentence
+    assert "FASTDDS_BUILTIN_TRANSPORTS='DEFAULT?sockets_size=16MB'" in sentence
     assert node.alive
 
 

@@ -13,7 +13,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not installed")
 pytest.importorskip("trackeval", reason="TrackEval is not installed")
 
-from ros_harness import LARGE_DATA, Camera, NodeProcess, Ros, domain, image_message
+from ros_harness import TRANSPORT, Camera, NodeProcess, Ros, domain, image_message
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load
@@ -31,9 +31,9 @@ CHECKED = 60  # frames that are also replayed without ROS
 
 @pytest.fixture
 def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ros, NodeProcess]]:
-    monkeypatch.setenv(LARGE_DATA, SETTING)
+    monkeypatch.setenv(TRANSPORT, SETTING)
     with domain() as number:
-        node = NodeProcess(number, command=("-m", "alstm_ros.ros"), environment={LARGE_DATA: SETTING})
+        node = NodeProcess(number, command=("-m", "alstm_ros.ros"), environment={TRANSPORT: SETTING})
         ros = Ros(number)
         yield ros, node
         ros.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import traceback
 from collections.abc import Callable
 
@@ -21,6 +22,7 @@ from alstm_ros.ros import parameters
 from alstm_ros.ros.cameras import Cameras
 from alstm_ros.ros.diagnostics import ERROR, OK, status
 from alstm_ros.ros.lifecycle import refuse_impossible_transitions
+from alstm_ros.ros.transport import VARIABLE
 
 Load = Callable[[Config], Detector]
 DONE, REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -158,6 +160,7 @@ class AlstmNode(LifecycleNode):
     def _diagnose(self) -> None:
         message = self._error or f"The node is {self._phase}{'' if self._enabled else ' and switched off by ~/enable'}."
         values = {"state": self._phase, "enabled": self._enabled, "model": self._config.detector.model}
+        values[VARIABLE] = os.environ.get(VARIABLE, "not set")
         level = ERROR if self._error else OK
         array = DiagnosticArray(status=[status(level, self.get_name(), message, values)])
         array.header.stamp = self.get_clock().now().to_msg()

@@ -7,17 +7,20 @@ import os
 from rclpy.utilities import get_rmw_implementation_identifier
 
 VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
-SETTING = "LARGE_DATA?sockets_size=16MB"
-"""Shared memory and TCP. Plain `LARGE_DATA` keeps 512 kB of shared memory, into which no image of 640x480 fits whole;
-with larger fragments (`max_msg_size=1MB`) reliable images are lost."""
+SETTING = "DEFAULT?sockets_size=16MB"
+"""The default transports, with shared memory into which whole images fit; by default it holds 512 kB.
+
+Only the process that sends images needs it. `LARGE_DATA` (shared memory and TCP) serves two machines, but a process that
+has it and one that has not do not even discover each other.
+"""
 
 
 def large_data_hint() -> str:
     """A sentence for the user when images may be lost on the way; empty where the cause must be another.
 
-    Fast DDS splits a message over 64 kB into UDP fragments, and with best effort one lost fragment loses the image. Its
-    LARGE_DATA mode uses shared memory and TCP instead, if both processes are started with it.
+    Fast DDS splits an image that does not fit into its shared memory into UDP fragments, and with best effort one lost
+    fragment loses the image.
     """
     if "fastrtps" not in get_rmw_implementation_identifier() or "LARGE_DATA" in os.environ.get(VARIABLE, ""):
         return ""
-    return f"If images are lost on the way, start both the camera's process and this node with {VARIABLE}='{SETTING}'."
+    return f"If images are lost on the way, start the camera's process with {VARIABLE}='{SETTING}', or let it publish reliably."

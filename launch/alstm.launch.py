@@ -22,7 +22,7 @@ ARGUMENTS = {
     "autostart": ("", "true or false: configure and activate at start. Empty: as the parameter file says."),
     "large_data": (
         "true",
-        f"true or false: start the node with {VARIABLE}={SETTING}, as the camera's process needs it; a value set is kept.",
+        f"true or false: start the node with {VARIABLE}={SETTING}, as the camera's process needs it.",
     ),
 }
 

@@ -27,6 +27,10 @@ class Detector(Protocol):
         """Takes over the thresholds and the class filter."""
         ...
 
+    def settle(self) -> None:
+        """Waits until the runtime that will answer is chosen, so that two runs over one recording cannot differ."""
+        ...
+
     def close(self) -> None:
         """Frees the model; it cannot detect afterwards."""
         ...

@@ -37,6 +37,9 @@ class Blobs:
             raise ConfigError(msg)
         self._config = config.detector
 
+    def settle(self) -> None:
+        pass
+
     def close(self) -> None:
         """There is no model to free."""
 

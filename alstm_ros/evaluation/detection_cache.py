@@ -64,7 +64,9 @@ def detect_all(
     progress = Progress(f"{source.name}: detecting", source.length, quiet=quiet)
     for number, frame in source:
         if isinstance(frame, Frame):
-            detector = detector or load(wide)
+            if detector is None:
+                detector = load(wide)
+                detector.settle()
             [found] = detector([frame.image])
             frames.append((number, DetectionFrame(found, frame.stamp_ns)))
         else:

@@ -74,6 +74,7 @@ def stop_politely() -> Iterator[Callable[[], bool]]:
 def image_step(config: Config, detector: Detector) -> Step:
     """Tracking from images, by the pipeline that the node runs."""
     pipeline = Pipeline(config, detector)
+    detector.settle()
 
     def step(frame: AnyFrame) -> FrameResult:
         if not isinstance(frame, Frame):

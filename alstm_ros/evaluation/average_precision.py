@@ -83,6 +83,9 @@ def _match(boxes: Float32, scores: Float32, truths: Float32, threshold: float) -
     hit = np.zeros(len(boxes), bool)
     if not overlaps.size:
         return hit
+    near = overlaps >= threshold
+    if near.sum(axis=0).max() <= 1 and near.sum(axis=1).max() <= 1:  # nothing to choose, as in most images
+        return np.asarray(near.any(axis=1))
     for row in np.argsort(-scores, kind="stable"):
         best = int(np.argmax(overlaps[row]))
         if overlaps[row, best] >= threshold:

@@ -35,6 +35,7 @@ from alstm_ros.engines.switching import FIRST_PAUSE, LONGEST_PAUSE, FastEngine, 
 from alstm_ros.engines.tensorrt_build import Plan
 from alstm_ros.engines.tensorrt_engine import TensorRTEngine
 from alstm_ros.errors import DependencyError, ModelError
+from alstm_ros.evaluation.replay import image_step
 from alstm_ros.pipeline import Frame, Pipeline
 
 PATIENCE = 20.0
@@ -405,6 +406,21 @@ def test_a_switch_a_loss_and_a_return_change_no_id_and_lose_no_frame(
     assert set(runtimes[18:35]) == {"tensorrt"}
     assert set(runtimes[36:45]) == {"onnxruntime"}
     assert set(runtimes[50:]) == {"tensorrt"}
+    world.engine.close()
+
+
+def test_a_replay_waits_for_the_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(tmp_path, painted_detector())
+    flavour = tensorrt_api.Flavour("tensorrt", "10.3.0", world.module, tensorrt_api._logger(world.module))
+    monkeypatch.setattr(tensorrt_api, "find", lambda *_: flavour)
+    threading.Timer(0.2, world.gate.set).start()
+    config = Config(detector=DetectorConfig(score_threshold=0.5))
+    step = image_step(config, Detector(world.engine, config, "painted"))
+    assert world.switched()
+    ran = len(world.module.ran)
+    for frame in street(3):
+        step(frame)
+    assert len(world.module.ran) == ran + 3
     world.engine.close()
 
 

@@ -13,8 +13,8 @@ from alstm_ros.engines.failures import DisagreementError
 TOLERANCES = {"fp32": 2e-3, "fp16": 5e-2}
 """Largest difference of an element, relative to the largest magnitude in its output.
 
-The shipped detector's FP16 export is off by at most 0.018 over 400 frames of vtest.avi (`python -m bench.engines`); a wrong
-kernel is off by far more.
+The shipped detector's FP16 export is off by at most 0.018 over 400 frames of vtest.avi (`python -m bench.engines`); a
+wrong kernel is off by far more.
 """
 SHARE = 0.95
 """Share of an output's elements that must be within it: rounding may exchange a few of the last candidates."""

@@ -31,7 +31,7 @@ MAY_IMPORT = {
     "cli": DATA | {"engines", "detection", "association", "pipeline", "evaluation", "learning"},
     "__main__": {"cli"},
 }
-HOMES = {"torch": "learning", "rclpy": "ros", "onnxruntime": "engines", "tensorrt": "engines", "tensorrt_rtx": "engines"}
+HOMES = {"torch": "learning", "rclpy": "ros"} | dict.fromkeys(("onnxruntime", "tensorrt", "tensorrt_rtx"), "engines")
 
 
 def imports(path: Path) -> Iterator[str]:

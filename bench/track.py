@@ -34,7 +34,7 @@ from alstm_ros.evaluation.video import Video
 from alstm_ros.pipeline import Frame
 
 ROOT = Path(__file__).resolve().parents[1]
-REPEATS = 3
+REPEATS = 8
 
 
 def best(function: Callable[[], float]) -> float:
@@ -145,7 +145,7 @@ def main() -> None:
     parser.add_argument("--part", action="append", choices=("detections", "video", "memory"), help="default: all")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "mot17", help="MOT17 sequences")
     parser.add_argument("--video", type=Path, default=ROOT / ".cache" / "vtest.avi", help="the video")
-    parser.add_argument("--frames", type=int, default=150, help="how many of its frames")
+    parser.add_argument("--frames", type=int, default=60, help="how many of its frames")
     parser.add_argument("--gigabytes", type=float, default=10.0, help="size of the bag")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()

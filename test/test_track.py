@@ -102,6 +102,23 @@ def _is_shown(item: dict[str, Any]) -> bool:
     return bool(item["state"] == "confirmed" and item["detection"] is not None)
 
 
+def test_bag_is_read_by_mcap_s_own_decoder(sequence: Path, tmp_path: Path) -> None:
+    from mcap_ros2.reader import read_ros2_messages
+
+    assert track(sequence, "--output", tmp_path / "x.mcap", "--output", tmp_path / "x.txt", "--frames", "1-20") == 0
+    text = read_labels(tmp_path / "x.txt", truth=False)
+    decoded = list(read_ros2_messages(tmp_path / "x.mcap", ["/alstm/detections"]))
+    assert [item.schema.name for item in decoded] == ["vision_msgs/msg/Detection2DArray"] * 20
+    ids = [int(found.id) for item in decoded for found in item.ros_msg.detections]
+    assert ids == text.ids.tolist()
+    boxes = [found.bbox for item in decoded for found in item.ros_msg.detections]
+    width = text.boxes[:, 2] - text.boxes[:, 0]
+    np.testing.assert_allclose([box.size_x for box in boxes], width, atol=0.011)
+    [labels] = read_ros2_messages(tmp_path / "x.mcap", ["/alstm/labels"])
+    assert [item.class_name for item in labels.ros_msg.class_map] == ["pedestrian"]
+    assert labels.log_time_ns == 0
+
+
 def test_same_input_same_bytes(sequence: Path, tmp_path: Path) -> None:
     for run in ("a", "b"):
         outputs = [part for suffix in ("txt", "jsonl", "mcap") for part in ("--output", tmp_path / run / f"x.{suffix}")]

@@ -40,7 +40,7 @@ def iou(a: NDArray[F], b: NDArray[F]) -> NDArray[F]:
     size = np.maximum(high - low, 0)
     overlap = size[..., 0] * size[..., 1]  # (N, M)
     union = area(a)[:, None] + area(b)[None, :] - overlap
-    return np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0)
+    return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))
 
 
 def xyxy_to_cxcywh(boxes: NDArray[F]) -> NDArray[F]:

@@ -82,11 +82,14 @@ class Option:
         Raises:
             ConfigError: wrong type, out of range, or not among the choices.
         """
+        checked: Value
         if not self.is_list:
-            return self._check_one(value)
-        if not isinstance(value, list | tuple):
+            checked = self._check_one(value)
+        elif isinstance(value, list | tuple):
+            checked = tuple(self._check_one(item) for item in value)
+        else:
             raise self._refusal(value)
-        return tuple(self._check_one(item) for item in value)  # type: ignore[return-value]  # one kind, by _check_one
+        return checked
 
     def _check_one(self, value: object) -> Any:  # noqa: ANN401  # bool, int, float or str, as `kind` says
         wanted = _KINDS[self.kind][0]
@@ -137,14 +140,15 @@ def options(config: type | object, prefix: str = "") -> dict[str, Option]:
     for field in dataclasses.fields(cls):
         name = prefix + field.name
         if "option" in field.metadata:
-            found[name] = Option(name, _kind(hints[field.name]), field.default, **field.metadata["option"])
+            found[name] = _declared(field, name, hints[field.name])
         else:
             found |= options(hints[field.name], f"{name}.")
     return found
 
 
-def _kind(hint: object) -> str:
-    return hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint)
+def _declared(field: dataclasses.Field[Any], name: str, hint: object) -> Option:
+    kind = hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint)
+    return Option(name, kind, field.default, **field.metadata["option"])
 
 
 def values(config: object, prefix: str = "") -> dict[str, Value]:
@@ -169,7 +173,7 @@ def validate(config: object) -> None:
     hints = get_type_hints(type(config))
     for field in dataclasses.fields(config):  # type: ignore[arg-type]  # any config dataclass
         if "option" in field.metadata:
-            known = Option(field.name, _kind(hints[field.name]), field.default, **field.metadata["option"])
+            known = _declared(field, field.name, hints[field.name])
             object.__setattr__(config, field.name, known.check(getattr(config, field.name)))
 
 

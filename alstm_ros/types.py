@@ -156,7 +156,7 @@ class Tracks:
     @property
     def published(self) -> NDArray[np.bool_]:
         """`(M,)` bool: confirmed and detected in this frame; what goes into Detection2DArray and result files."""
-        return (self.states == TrackState.CONFIRMED) & (self.detection >= 0)
+        return np.asarray((self.states == TrackState.CONFIRMED) & (self.detection >= 0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 SETTING = "DEFAULT?sockets_size=16MB"
 """The default transports, with shared memory into which whole images fit; by default it holds 512 kB.
 
-Only the process that sends images needs it. `LARGE_DATA` (shared memory and TCP) serves two machines, but a process that
-has it and one that has not do not even discover each other.
+Only the process that sends images needs it. `LARGE_DATA` (shared memory and TCP) serves two machines, but a process
+that has it and one that has not do not even discover each other.
 """
 
 
@@ -23,4 +23,5 @@ def large_data_hint() -> str:
     """
     if "fastrtps" not in get_rmw_implementation_identifier() or "LARGE_DATA" in os.environ.get(VARIABLE, ""):
         return ""
-    return f"If images are lost on the way, start the camera's process with {VARIABLE}='{SETTING}', or let it publish reliably."
+    remedy = f"start the camera's process with {VARIABLE}='{SETTING}', or let it publish reliably"
+    return f"If images are lost on the way, {remedy}."

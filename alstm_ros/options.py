@@ -91,7 +91,7 @@ class Option:
             raise self._refusal(value)
         return checked
 
-    def _check_one(self, value: object) -> Any:  # noqa: ANN401  # bool, int, float or str, as `kind` says
+    def _check_one(self, value: object) -> Any:  # bool, int, float or str, as `kind` says
         wanted = _KINDS[self.kind][0]
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
@@ -110,7 +110,7 @@ class Option:
         return ConfigError(f"Parameter '{self.name}' is {value!r}; it must be {self.allowed}.")
 
 
-def option(  # noqa: PLR0913  # the parts of a parameter's declaration
+def option(
     default: Value,
     doc: str,
     *,
@@ -118,7 +118,7 @@ def option(  # noqa: PLR0913  # the parts of a parameter's declaration
     high: float | None = None,
     choices: tuple[str, ...] = (),
     live: bool = False,
-) -> Any:  # noqa: ANN401  # stands where a dataclass field's default stands, like dataclasses.field
+) -> Any:  # stands where a dataclass field's default stands, like dataclasses.field
     """Declares a parameter as the default of a dataclass field; see Option for the parts."""
     extra = {"doc": doc, "low": low, "high": high, "choices": choices, "live": live}
     return dataclasses.field(default=default, metadata={"option": extra})
@@ -148,7 +148,8 @@ def options(config: type | object, prefix: str = "") -> dict[str, Option]:
 
 def _declared(field: dataclasses.Field[Any], name: str, hint: object) -> Option:
     kind = hint.__name__ if isinstance(hint, type) and not hasattr(hint, "__args__") else str(hint)
-    return Option(name, kind, field.default, **field.metadata["option"])
+    default: Value = field.default  # type: ignore[assignment]  # `option` always gives one
+    return Option(name, kind, default, **field.metadata["option"])
 
 
 def values(config: object, prefix: str = "") -> dict[str, Value]:

@@ -96,8 +96,8 @@ def test_arguments_reach_the_node(ros: Ros, number: int, tmp_path: Path) -> None
         assert ros.get("robot/eyes", "use_sim_time") is True
         assert ros.change_state("robot/eyes", "configure")
         assert ros.change_state("robot/eyes", "activate")
-        for topic in ("/cam/front", "/robot/rear/image"):
-            ros.until(lambda topic=topic: ros.node.count_subscribers(topic), f"a subscription to {topic}")
+        ros.until(lambda: ros.node.count_subscribers("/cam/front"), "the front camera's subscription")
+        ros.until(lambda: ros.node.count_subscribers("/robot/rear/image"), "the rear camera's subscription")
         status = ros.status(lambda _: True, "anything", "eyes")
         assert values(status)[VARIABLE] == "not set"
 

@@ -32,7 +32,7 @@ from alstm_ros.detection.detector import Detector
 from alstm_ros.engines import agreement, tensorrt_api, tensorrt_graph
 from alstm_ros.engines.engine import Engine
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
-from alstm_ros.engines.precision import states
+from alstm_ros.engines.profiles import states
 from alstm_ros.errors import AlstmError
 from alstm_ros.options import replace
 from alstm_ros.pipeline import Frame, Pipeline

@@ -14,12 +14,10 @@ import numpy as np
 from alstm_ros.engines import tensorrt_api
 from alstm_ros.engines.device import Device
 from alstm_ros.engines.failures import UnsupportedModelError
+from alstm_ros.engines.profiles import states
 from alstm_ros.engines.tensorrt_api import Flavour
 
 LOG = logging.getLogger(__name__)
-
-NEXT = "_next"
-"""An output `X_next` beside an input `X` is the recurrent state X after the step; see `precision.NEXT`."""
 
 
 class LoadedPlan:
@@ -58,12 +56,8 @@ class LoadedPlan:
 
     def states(self, inputs: Iterable[str], outputs: Iterable[str]) -> dict[str, str]:
         """The recurrent states: name of the input to name of the output that follows it."""
-        following = set(outputs)
-        return {
-            name: name + NEXT
-            for name in inputs
-            if name + NEXT in following and self._dtypes[name] == self._dtypes[name + NEXT]
-        }
+        pairs = states(inputs, outputs)
+        return {name: follow for name, follow in pairs.items() if self._dtypes[name] == self._dtypes[follow]}
 
     def context(self, device: Device) -> Context:
         """A new execution context.

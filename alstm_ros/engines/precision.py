@@ -16,18 +16,15 @@ Inputs and outputs keep their types, so both files serve the same callers.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 from onnx.onnx_ml_pb2 import GraphProto, ModelProto, NodeProto
 
+from alstm_ros.engines.profiles import states
 from alstm_ros.errors import ModelError
-
-NEXT = "_next"
-"""An output `X_next` beside an input `X` is the recurrent state X after the step."""
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 PLAIN = frozenset(
@@ -84,12 +81,6 @@ def layers(model: ModelProto) -> dict[str, dict[str, int]]:
         if kind and node.op_type not in {"Constant", "Cast"}:
             found.setdefault(node.op_type, Counter())[kind] += 1
     return {op: dict(sorted(counts.items())) for op, counts in sorted(found.items())}
-
-
-def states(inputs: Iterable[str], outputs: Iterable[str]) -> dict[str, str]:
-    """The recurrent states of a model: name of the input to name of the output that follows it."""
-    following = set(outputs)
-    return {name: name + NEXT for name in inputs if name + NEXT in following}
 
 
 @dataclass(slots=True)
@@ -247,16 +238,3 @@ def _set_metadata(model: ModelProto, key: str, value: str) -> None:
             entry.value = value
             return
     model.metadata_props.add(key=key, value=value)
-
-
-def save(model: ModelProto, path: str) -> None:
-    """Checks a model and writes it.
-
-    Raises:
-        ModelError: it is invalid.
-    """
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
-        raise ModelError(f"The FP16 model is invalid: {error}") from error
-    onnx.save(model, path)

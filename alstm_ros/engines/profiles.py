@@ -6,13 +6,16 @@ ONNX file (`dim_param`); inputs and outputs that share a name share the size.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from alstm_ros.engines.failures import UnsupportedModelError
 
 Dims = tuple[int | str, ...]
 """A tensor's axes: a size, or the name of a free one."""
+
+NEXT = "_next"
+"""An output `X_next` beside an input `X` is the recurrent state X after the step."""
 
 MOST_ROWS = 512
 USUAL_ROWS = 32
@@ -146,3 +149,9 @@ def _pixels(name: str, dim: str, place: int, metadata: Mapping[str, str], asked:
             f"TensorRT needs a largest size. Put '{dim}' into the model's metadata, or give the size in the config."
         )
     return Range(min(least, most) if least else most, most, most)
+
+
+def states(inputs: Iterable[str], outputs: Iterable[str]) -> dict[str, str]:
+    """The recurrent states of a model: name of the input to name of the output that follows it."""
+    following = set(outputs)
+    return {name: name + NEXT for name in inputs if name + NEXT in following}

@@ -1,4 +1,4 @@
-"""The examples, and every command of docs/evaluation.md, run as they stand there."""
+"""The examples, and every command of the pages about recordings, run as they stand there."""
 
 from __future__ import annotations
 
@@ -25,8 +25,9 @@ import sys
 sys.path[:0] = ["{root}", "{root}/test"]
 from alstm_ros import cli
 from alstm_ros.evaluation.commands import track, tune
+from alstm_ros.learning import bootstrap_command
 from blobs import Blobs
-track.load_detector = tune.load_detector = Blobs
+track.load_detector = tune.load_detector = bootstrap_command.load_detector = Blobs
 sys.exit(cli.main())
 ' "$@"
 """
@@ -111,13 +112,22 @@ def test_label_a_few_frames(desk: Path) -> None:
     assert "draft" in done.stdout
 
 
-def test_every_command_of_the_page(desk: Path) -> None:
-    page = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
-    assert len(blocks) >= 8
+def run_page(desk: Path, name: str) -> int:
+    """Runs every command of a page, one block after the other; returns how many blocks there are."""
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.DOTALL)
     for block in blocks:
         done = call(desk, "bash", "-euo", "pipefail", "-c", block)
         assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
+    return len(blocks)
+
+
+def test_every_command_about_bootstrapping(desk: Path) -> None:
+    assert run_page(desk, "bootstrap.md") == 2
+    assert sorted(path.stem for path in (desk / "bootstrapped").iterdir()) == sorted(DAYS)
+
+
+def test_every_command_about_evaluation(desk: Path) -> None:
+    assert run_page(desk, "evaluation.md") >= 8
     assert json.loads((desk / "scores.json").read_text(encoding="utf-8"))["requirements"]
     for name in ("monday.mp4", "report.html", "monday.html", "tuned.yaml", "better.txt", "labels/monday.json"):
         assert (desk / name).stat().st_size > 0

@@ -86,7 +86,8 @@ def open_associator(model: str) -> Callable[[], LearnedAssociator]:
         ModelError: there is no such file, or it is no association model of this layout.
     """
     # one thread: the work is a few small products, and waking others takes longer than doing them
-    engine = load(MODELS.get(model, Path(model)), EngineConfig(threads=1))
+    # and on the processor: a GPU would be chosen in the background, at a moment that no replay could repeat
+    engine = load(MODELS.get(model, Path(model)), EngineConfig(threads=1, runtime="onnxruntime"))
     try:
         layout = Layout.read(engine.metadata)
     except ModelError as error:

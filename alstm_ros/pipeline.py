@@ -8,6 +8,7 @@ from typing import Protocol
 
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.config import Config
+from alstm_ros.engines.status import EngineStatus
 from alstm_ros.types import Detections, FrameResult, Image
 
 
@@ -17,6 +18,11 @@ class Detector(Protocol):
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names, by class index."""
+        ...
+
+    @property
+    def status(self) -> EngineStatus:
+        """What runs the model now."""
         ...
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
@@ -72,6 +78,11 @@ class Pipeline:
     def classes(self) -> tuple[str, ...]:
         """Class names, by class index."""
         return self._detector.classes
+
+    @property
+    def status(self) -> EngineStatus:
+        """What runs the detector now."""
+        return self._detector.status
 
     def process(self, frame: Frame) -> FrameResult:
         """Detects and tracks in one frame."""

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from alstm_ros.config import Config
+from alstm_ros.engines import EngineStatus
 from alstm_ros.errors import ConfigError, ModelError
 from alstm_ros.types import Detections, Image
 
@@ -29,6 +30,10 @@ class Blobs:
     @property
     def classes(self) -> tuple[str, ...]:
         return CLASSES
+
+    @property
+    def status(self) -> EngineStatus:
+        return EngineStatus("blobs", "uint8")
 
     def configure(self, config: Config) -> None:
         unknown = set(config.detector.classes) - set(CLASSES)

@@ -169,7 +169,7 @@ class Ros:
         self.node.create_subscription(kind, topic, found.append, qos)
         return found
 
-    def call(self, kind: type, name: str, **fields: Any) -> Any:
+    def call(self, kind: Any, name: str, **fields: Any) -> Any:
         """Calls a service; returns its response."""
         client = self.node.create_client(kind, name)
         self.until(client.service_is_ready, f"service {name}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from imaging import encode
 from ros_harness import Camera, NodeProcess, Ros, domain, found, image_message, raw_message, scene, values
 
@@ -67,6 +69,14 @@ def test_encoding(ros: Ros, camera: Camera, encoding: str, padding: int, *, big_
     np.testing.assert_allclose([(x, y) for _, x, y in got], centres, atol=1.5)
 
 
+def said(node: NodeProcess, times: int) -> bool:
+    return node.said("An image is dropped") == times
+
+
+def counted(count: str, status: DiagnosticStatus) -> bool:
+    return values(status)["damaged"] == count
+
+
 def test_damaged_images_are_counted_named_once_and_the_next_good_one_is_processed(
     ros: Ros, node: NodeProcess, camera: Camera
 ) -> None:
@@ -78,11 +88,11 @@ def test_damaged_images_are_counted_named_once_and_the_next_good_one_is_processe
     empty = raw_message(b"", "bgr8", (0, 0), 0, ros.next_stamp())
     for index, message in enumerate((short, narrow, unknown, empty)):
         camera.publish(message)
-        ros.until(lambda index=index: node.said("An image is dropped") == index + 1, "the cause in the log")
+        ros.until(partial(said, node, index + 1), "the cause in the log")
     for index, message in enumerate((short, narrow, unknown, empty)):
         camera.publish(message)
         count = str(before + 5 + index)
-        ros.status(lambda status, count=count: values(status)["damaged"] == count, f"{count} damaged")
+        ros.status(partial(counted, count), f"{count} damaged")
     assert node.said("An image is dropped: .*bgr12") == 1
     assert node.said("An image is dropped") == 4, node.log
     status = ros.status(lambda _: True, "anything")

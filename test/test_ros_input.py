@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 from collections.abc import Iterator
+from functools import partial
 
 import cv2
 import pytest
@@ -88,6 +89,10 @@ def test_compressed_beside_the_topic(ros: Ros, node: NodeProcess, suffix: str) -
         assert [name for name, _, _ in found(answer)] == ["blue", "red"], node.log
 
 
+def dropped(node: NodeProcess, causes: int) -> bool:
+    return node.said("An image is dropped") == causes
+
+
 def test_damaged_compressed_images_are_named_and_the_next_good_one_is_processed(ros: Ros, node: NodeProcess) -> None:
     with Camera(ros, "/image/compressed", CompressedImage) as camera:
         camera.ask(compressed(SCENE, ros.next_stamp()))
@@ -97,7 +102,7 @@ def test_damaged_compressed_images_are_named_and_the_next_good_one_is_processed(
         video.format, video.data[:2] = "h264", array.array("B", b"\0\0")
         for count, message in enumerate((cut, video), 1):
             camera.publish(message)
-            ros.until(lambda count=count: node.said("An image is dropped") == count, f"{count} causes: {node.log}")
+            ros.until(partial(dropped, node, count), f"{count} causes: {node.log}")
         assert len(camera.ask(compressed(SCENE, ros.next_stamp())).detections) == 2
 
 

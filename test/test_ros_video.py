@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -41,7 +41,7 @@ def ros(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Ros, NodeProcess]]:
 
 
 def test_ids_of_annotated_pedestrians_hold(
-    ros: tuple[Ros, NodeProcess], vtest: Path, shared: Path, record_property: pytest.RecordProperty
+    ros: tuple[Ros, NodeProcess], vtest: Path, shared: Path, record_property: Callable[[str, object], None]
 ) -> None:
     tester, node = ros
     truth = read_labels(shared / "data" / "pets09-s2l1" / "gt.txt", truth=True)

@@ -6,6 +6,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 
 from alstm_ros.config import Config
+from alstm_ros.engines import EngineStatus
 from alstm_ros.pipeline import Pipeline
 from alstm_ros.ros.diagnostics import CameraDiagnostics
 from alstm_ros.ros.input import CameraInput
@@ -86,6 +87,11 @@ class Cameras:
     def reset(self) -> None:
         """Ends every track before the next frame; ids go on."""
         self._worker.reset()
+
+    @property
+    def engine(self) -> EngineStatus:
+        """What runs the detector now."""
+        return self._pipeline.status
 
     def statuses(self) -> list[DiagnosticStatus]:
         """The state of each camera."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -20,7 +21,7 @@ from alstm_ros.errors import AlstmError, ConfigError
 from alstm_ros.pipeline import Detector, Pipeline
 from alstm_ros.ros import parameters
 from alstm_ros.ros.cameras import Cameras
-from alstm_ros.ros.diagnostics import ERROR, OK, status
+from alstm_ros.ros.diagnostics import ERROR, OK, WARN, status
 from alstm_ros.ros.lifecycle import refuse_impossible_transitions
 from alstm_ros.ros.transport import VARIABLE
 
@@ -71,7 +72,10 @@ class AlstmNode(LifecycleNode):
         del state
         try:
             detector = self._load(self._config)
-            self._cameras = Cameras(self, self._config, Pipeline(self._config, detector, self._ids))
+            with ExitStack() as undo:
+                undo.callback(detector.close)
+                self._cameras = Cameras(self, self._config, Pipeline(self._config, detector, self._ids))
+                undo.pop_all()
         except AlstmError as error:
             return self._refuse(str(error))
         except Exception:  # noqa: BLE001  # rclpy swallows it without a word
@@ -158,15 +162,31 @@ class AlstmNode(LifecycleNode):
             self._cameras.look()
 
     def _diagnose(self) -> None:
-        message = self._error or f"The node is {self._phase}{'' if self._enabled else ' and switched off by ~/enable'}."
-        values = {"state": self._phase, "enabled": self._enabled, "model": self._config.detector.model}
-        values[VARIABLE] = os.environ.get(VARIABLE, "not set")
-        level = ERROR if self._error else OK
-        array = DiagnosticArray(status=[status(level, self.get_name(), message, values)])
+        array = DiagnosticArray(status=[self._status()])
         array.header.stamp = self.get_clock().now().to_msg()
         if self._cameras:
             array.status.extend(self._cameras.statuses())
         self._diagnostics.publish(array)
+
+    def _status(self) -> DiagnosticStatus:
+        """The node's own state, beside those of its cameras."""
+        level = ERROR if self._error else OK
+        message = self._error or f"The node is {self._phase}{'' if self._enabled else ' and switched off by ~/enable'}."
+        values: dict[str, object] = {
+            "state": self._phase,
+            "enabled": self._enabled,
+            "model": self._config.detector.model,
+            "threads": self._config.engine.threads,
+            VARIABLE: os.environ.get(VARIABLE, "not set"),
+        }
+        if self._cameras:
+            engine = self._cameras.engine
+            level = WARN if engine.degraded else level
+            message = f"{message} {engine.message}".rstrip()
+            values |= {"runtime": engine.runtime, "precision": engine.precision}
+            if engine.progress is not None:
+                values["engine built"] = f"{engine.progress:.0%}"
+        return status(level, self.get_name(), message, values)
 
     def _refuse(self, sentence: str) -> TransitionCallbackReturn:
         self._error = sentence

@@ -14,10 +14,8 @@ import pytest
 from tiny_models import recurrent_step
 
 from alstm_ros import cli
-from alstm_ros.config import Config
 from alstm_ros.engines import tensorrt_api
 from alstm_ros.engines.tensorrt_api import Flavour
-from alstm_ros.evaluation.commands import build as command
 
 needs_rtx = pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs tensorrt-rtx-cu13")
 
@@ -112,7 +110,3 @@ def test_two_commands_at_once_build_once(model: Path, tmp_path: Path) -> None:
     ]
     reports = [json.loads(process.communicate(timeout=120)[0]) for process in started]
     assert sorted(report["engines"][0]["from_cache"] for report in reports) == [False, True]
-
-
-def test_models_without_a_name_are_what_the_config_uses() -> None:
-    assert command._used(Config())[0] == "default"

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "models",
         nargs="*",
         metavar="MODEL",
-        help="an ONNX file, or the name of one that comes with the package; without any, all that the config uses",
+        help="an ONNX file, or the name of one that comes with the package; without any, the config's detector",
     )
     parser.add_argument(
         "--capability",
@@ -64,18 +64,13 @@ def run(args: argparse.Namespace) -> int:
     device, capability = _target(args.capability, flavour, config)
     cache = open_cache(config.engine.cache_dir)
     reports = []
-    for name in args.models or _used(config):
+    for name in args.models or [config.detector.model]:
         report = _build(name, config, flavour, cache, device, capability, anew=args.anew)
         reports.append(report)
         sys.stderr.write(_text(report))
     if args.json:
         print_json({"engines": reports, "temporary": cache.temporary})
     return 0
-
-
-def _used(config: Config) -> list[str]:
-    """The models that the node would load."""
-    return [config.detector.model, *(["association"] if MODELS["association"].is_file() else [])]
 
 
 def _target(asked: str | None, flavour: Flavour, config: Config) -> tuple[DeviceInfo | None, tuple[int, int]]:

@@ -15,6 +15,7 @@ from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.learning.bootstrap import DIFFERENT, SAME, UNKNOWN, Pairs, bootstrap, purity
+from alstm_ros.learning.bootstrap_tape import Gaps, bootstrap_tape
 from alstm_ros.types import Detections
 
 PERIOD = 33_000_000
@@ -123,3 +124,57 @@ def test_command(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert made["recordings"]["MOT17-05"]["same"] == (pairs.labels == SAME).sum()
     assert made["purity"]["same"] >= 99.5
     assert "right: 99." in captured.err
+
+
+def test_tape_knows_what_is_certain_and_no_more() -> None:
+    """Walkers that are interrupted and found again, with an answer that is known."""
+    boxes = [[(3.0 * f, 100.0), (3.0 * f, 300.0)] if f < 40 else [(3.0 * f, 100.0)] for f in range(60)]
+    boxes += [[(3.0 * f, 100.0), (200.0, 300.0)] for f in range(60, 80)]
+    pairs = bootstrap(frames_of(boxes), Config())
+    assert pairs.tracklets.max() == 2
+    tape = bootstrap_tape(pairs, np.random.default_rng(0), Config(), gaps=Gaps(share=1.0, longest=10))
+    assert tape.frames == 80
+    assert np.isnan(tape.step_goal).all()
+    assert set(tape.pair_label.tolist()) <= {-1, 0, 1}
+    assert (tape.pair_label == 1).sum() > 100
+    # A pair is the same only within a tracklet; found again after a gap is among them.
+    positive = tape.pair_label == 1
+    frame_of_step = {
+        (track, index): frame
+        for track, index, frame in zip(tape.step_track, tape.step_index, tape.step_frame, strict=True)
+    }
+    waits = [
+        frame - frame_of_step[track, index]
+        for frame, track, index in zip(
+            tape.pair_frame[positive], tape.pair_track[positive], tape.pair_index[positive], strict=True
+        )
+    ]
+    assert max(waits) > 1
+    assert set(tape.step_same.tolist()) <= {-1.0, 1.0}
+
+
+def test_tape_leaves_the_doubtful_out() -> None:
+    """The network is never told that two broken pieces of a way are two objects."""
+    boxes = [[(3.0 * f, 100.0)] if f not in {20, 21, 22} else [] for f in range(40)]
+    pairs = bootstrap(frames_of(boxes), Config())
+    assert set(pairs.tracklets.tolist()) == {0, 1}
+    tape = bootstrap_tape(pairs, np.random.default_rng(0), Config(), gaps=Gaps(share=0.0))
+    across = tape.pair_frame == 23
+    assert across.any()
+    assert set(tape.pair_label[across].tolist()) == {-1}
+    assert not tape.pair_row_use[across].any()
+    assert not tape.pair_column_use[across].any()
+    assert tape.step_same[tape.step_frame == 23].tolist() == [-1.0]
+
+
+def test_tapes_are_cut_into_batches() -> None:
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    from alstm_ros.learning.data import DataConfig, make_batch
+
+    boxes = [[(3.0 * f, 100.0), (600.0 - 3 * f, 120.0)] for f in range(80)]
+    pairs = bootstrap(frames_of(boxes), Config())
+    tape = bootstrap_tape(pairs, np.random.default_rng(0), Config())
+    batch = make_batch([(tape, 0), (tape, 20)], DataConfig(), Config().association.max_cost)
+    assert torch.isfinite(batch.x).all()
+    assert not batch.real.any()
+    assert batch.pairs.positive.any()

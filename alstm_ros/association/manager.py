@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from alstm_ros.association.associator import Associator
 from alstm_ros.association.lstm import open_associator
 from alstm_ros.association.matcher import Match, match
+from alstm_ros.association.scene import SceneMotion
 from alstm_ros.association.table import TrackTable
 from alstm_ros.association.workspace import Workspace
 from alstm_ros.boxes import cxcywh_to_xyxy, iou, nms
@@ -63,6 +64,7 @@ class TrackManager:
         self._width = 0 if associator is None else associator.width
         self._last_ns: int | None = None
         self._events: list[TrackEvent] = []
+        self._scene = SceneMotion()
         self._room = Workspace()
         nothing = np.zeros(0, np.int64)
         self._table = TrackTable.start(nothing, nothing, Detections.empty(), 0, self._width)
@@ -75,6 +77,7 @@ class TrackManager:
         """Ends every track; ids go on. The ends are told with the next frame's events."""
         self._end(np.ones(len(self._table), bool), self._last_ns or 0)
         self._last_ns = None
+        self._scene = SceneMotion()
 
     def update(self, detections: Detections, stamp_ns: int, camera_motion: Affine | None = None) -> FrameResult:
         """Takes in the detections of one frame, which may be none.
@@ -97,7 +100,9 @@ class TrackManager:
         self._end(stamp_ns - self._table.seen_ns > round(self._config.tracks.lost_seconds * SECOND), stamp_ns)
         self._table.advance(dt_ns / SECOND, camera_motion)
 
-        matched = match(self._table, detections, stamp_ns, dt_ns, self._config, self._associator, self._room)
+        matched = match(
+            self._table, detections, stamp_ns, dt_ns, self._config, self._associator, self._scene, self._room
+        )
         self._take(matched, detections, stamp_ns)
         found = np.full(len(self._table), -1, np.int64)
         found[matched.rows] = matched.columns
@@ -116,9 +121,10 @@ class TrackManager:
     def _take(self, matched: Match, detections: Detections, stamp_ns: int) -> None:
         """Gives the matched tracks their detections; where the whole scene moved, the others follow."""
         before = self._table.motion.speed[matched.rows, :2]
-        self._table.take(matched.rows, detections[matched.columns], stamp_ns)
-        if matched.shift.any():
-            self._table.follow(matched.rows, matched.shift, before)
+        taken = detections[matched.columns]
+        self._table.take(matched.rows, taken, stamp_ns)
+        if matched.shift is not None:
+            self._scene.settle(self._table, matched.rows, matched.shift, before, taken.boxes.astype(np.float64))
 
     def _live(self, hit: NDArray[np.bool_], stamp_ns: int) -> NDArray[np.bool_]:
         """Moves tracks on in their lives; the mask of those that did not end."""
@@ -135,7 +141,7 @@ class TrackManager:
         return np.asarray(~ended)
 
     def _births(self, detections: Detections, taken: Int64) -> Int64:
-        """Which detections begin a track: free, sure enough, and not on top of one that is taken or surer."""
+        """Which detections begin a track, best first: free, sure enough, not on top of one that is taken or surer."""
         options = self._config.tracks
         free = detections.scores >= options.birth_score
         free[taken] = False
@@ -145,8 +151,10 @@ class TrackManager:
             born = born[~covered]
         if len(born) > 1:
             fresh = detections[born]
-            born = np.sort(born[nms(fresh.boxes, fresh.scores, np.zeros(len(born), np.int64), options.birth_overlap)])
-        return born
+            born = born[nms(fresh.boxes, fresh.scores, np.zeros(len(born), np.int64), options.birth_overlap)]
+        # best first, so that the order in which a detector lists its boxes does not matter
+        left, top = detections.boxes[born, :2].T
+        return born[np.lexsort((top, left, -detections.scores[born]))]
 
     def _bear(self, detections: Detections, stamp_ns: int, *, at_once: bool) -> None:
         """Begins a track for each of these detections; confirmed at once in a first frame and where sure enough."""

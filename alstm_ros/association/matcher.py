@@ -9,7 +9,7 @@ import numpy as np
 from alstm_ros.association.associator import Associator, Candidates, TrackView
 from alstm_ros.association.cost import base_cost, class_mismatch, overlap
 from alstm_ros.association.matching import assign
-from alstm_ros.association.motion import common_shift
+from alstm_ros.association.scene import SceneMotion
 from alstm_ros.association.table import TrackTable
 from alstm_ros.association.workspace import Workspace
 from alstm_ros.boxes import cxcywh_to_xyxy
@@ -40,7 +40,7 @@ class Match:
         rows: `(K,)` int64 ascending, rows of the table.
         columns: `(K,)` int64, their detections.
         confidences: `(K,)` float32 in 0..1, that the detection is the same object, by the rules.
-        shift: `(2,)` pixels by which the whole scene moved off the predictions; zeros where that is not sure.
+        shift: `(M, 2)` pixels by which each track moves with the scene; None where the scene does not move.
         candidates: what the associator was asked, None where there is none.
         corrections: what it answered.
     """
@@ -48,7 +48,7 @@ class Match:
     rows: Int64
     columns: Int64
     confidences: Float32
-    shift: Float64
+    shift: Float64 | None
     candidates: Candidates | None
     corrections: Float32
 
@@ -60,6 +60,7 @@ def match(
     dt_ns: int,
     config: Config,
     associator: Associator | None,
+    scene: SceneMotion,
     room: Workspace,
 ) -> Match:
     """Decides which detection continues which track.
@@ -71,16 +72,17 @@ def match(
         dt_ns: since the previous frame.
         config: `association` and `tracks` are used.
         associator: corrects the rules' costs; None for the rules alone.
+        scene: finds what all tracks do at once, where `association.common_motion` asks for it.
         room: memory to work in.
     """
     limit = config.association.max_cost
     predicted = cxcywh_to_xyxy(table.motion.value)
     cost = rule_cost(table, predicted, detections, dt_ns, config, room)
-    shift = np.zeros(2)
+    shift = None
     if config.association.common_motion:
         rows, columns = assign(cost, limit, room)
-        shift = common_shift(predicted[rows], detections.boxes[columns].astype(np.float64))
-        if shift.any():
+        shift = scene.find(table, predicted, rows, detections.boxes[columns].astype(np.float64))
+        if shift is not None:
             predicted = predicted + np.tile(shift, 2)
             cost = rule_cost(table, predicted, detections, dt_ns, config, room)
     candidates, corrections = None, np.zeros(0, np.float32)
@@ -88,7 +90,7 @@ def match(
         candidates = find_candidates(table, predicted, detections, cost, limit, stamp_ns, dt_ns, room)
         corrections = associator.correct(candidates)
         cost[candidates.rows, candidates.columns] += corrections
-    if not config.association.common_motion or associator is not None or shift.any():
+    if not config.association.common_motion or associator is not None or shift is not None:
         rows, columns = assign(cost, limit, room)
     away = (stamp_ns - table.seen_ns[rows] - dt_ns) / SECOND
     confidences = confidence(margins(cost, rows, columns), away)

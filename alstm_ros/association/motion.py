@@ -27,14 +27,6 @@ _SURE = 0.8
 """Score from which a detection counts as exact as any; below, it is taken as less exact."""
 _SMALLEST = 1.0
 """Width and height are never predicted below this, pixels."""
-_CROWD = 5
-"""So many tracks must agree before the whole scene is said to have moved,"""
-_SURELY = 2.0
-"""by so many standard errors of their median"""
-_NOTABLY = 0.01
-"""and by at least so many heights."""
-_SPREAD = 1.4826 * 1.2533
-"""Median absolute deviation to standard deviation, times the error of a median over that of a mean (normal errors)."""
 
 
 @dataclass(slots=True)
@@ -123,30 +115,6 @@ class Motion:
         self.pv[rows] = (1 - gain) * pv
         self.vv[rows] -= turn * pv
 
-    def follow(self, rows: Int64, shift: Float64, change: Float64) -> None:
-        """Moves the centres of some tracks by `(2,)` pixels and changes their speeds by `(2,)` pixels a second."""
-        self.value[rows, :2] += shift
-        self.speed[rows, :2] += change
-
     def bend(self, rows: Int64, velocity: Float64, share: float) -> None:
         """Turns the speed of some centres a share of the way to `(K, 2)` pixels a second."""
         self.speed[rows, :2] += share * (velocity - self.speed[rows, :2])
-
-
-def common_shift(predicted: Float64, detected: Float64) -> Float64:
-    """By how much the whole scene has moved off its prediction: the camera, seen through its tracks.
-
-    Args:
-        predicted: `(K, 4)` xyxy of matched tracks.
-        detected: `(K, 4)` xyxy of their detections.
-
-    Returns:
-        `(2,)` pixels, the median over the tracks; 0 along an axis where it may be chance.
-    """
-    if len(predicted) < _CROWD:
-        return np.zeros(2)
-    off = (detected[:, :2] + detected[:, 2:] - predicted[:, :2] - predicted[:, 2:]) / 2
-    shift = np.median(off, axis=0)
-    error = _SPREAD * np.median(np.abs(off - shift), axis=0) / math.sqrt(len(off))
-    least = _NOTABLY * float(np.median(predicted[:, 3] - predicted[:, 1]))
-    return np.where(np.abs(shift) > np.maximum(_SURELY * error, least), shift, 0.0)

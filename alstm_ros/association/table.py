@@ -99,20 +99,6 @@ class TrackTable:
             self.observed = warp(self.observed, camera_motion)
         self.motion.predict(dt)
 
-    def follow(self, matched: Int64, shift: Float64, before: Float64) -> None:
-        """Lets the other tracks share what the matched ones went through together.
-
-        Args:
-            matched: `(K,)` rows that were given a detection.
-            shift: `(2,)` pixels from `motion.common_shift`.
-            before: `(K, 2)` speeds of their centres before the detections were taken in.
-        """
-        rows = np.setdiff1d(np.arange(len(self)), matched)
-        if len(rows) and len(matched):
-            change = np.median(self.motion.speed[matched, :2] - before, axis=0)
-            self.motion.follow(rows, shift, change)
-            self.observed[rows] += np.tile(shift, 2)
-
     def take(self, rows: Int64, detections: Detections, stamp_ns: int) -> None:
         """Gives one detection each to some tracks: rows `(K,)`, K detections in that order."""
         scores = detections.scores.astype(np.float64)

@@ -1,0 +1,203 @@
+"""Motion, cost and matching: what must hold for any boxes."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from alstm_ros.association.cost import base_cost, class_mismatch, overlap
+from alstm_ros.association.matcher import confidence, margins
+from alstm_ros.association.matching import assign
+from alstm_ros.association.motion import Motion
+from alstm_ros.association.scene import common_shift
+from alstm_ros.association.workspace import Workspace
+from alstm_ros.boxes import cxcywh_to_xyxy, iou
+from alstm_ros.types import Float64
+
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+def some_boxes(rng: np.random.Generator, count: int) -> Float64:
+    """`(count, 4)` xyxy, people of any size in a small picture, so that many overlap."""
+    size = rng.uniform(5, 80, (count, 2))
+    low = rng.uniform(-20, 120, (count, 2))
+    return np.concatenate([low, low + size], axis=1)
+
+
+def dense(similar: tuple[np.ndarray, np.ndarray, Float64], shape: tuple[int, int]) -> Float64:
+    rows, columns, values = similar
+    full = np.zeros(shape)
+    full[rows, columns] = values
+    return full
+
+
+@given(SEEDS, st.integers(0, 6), st.integers(0, 6))
+def test_overlap_is_iou_times_height_iou(seed: int, tracks: int, detections: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = some_boxes(rng, tracks), some_boxes(rng, detections)
+    found = dense(overlap(a, b, np.zeros(tracks), Workspace()), (tracks, detections))
+    tall_a, tall_b = a.copy(), b.copy()
+    tall_a[:, [0, 2]] = tall_b[:, [0, 2]] = (0, 1)  # of equal width and place, so that only heights count
+    np.testing.assert_allclose(found, iou(a, b) * iou(tall_a, tall_b), atol=1e-12)
+
+
+@given(SEEDS, st.floats(0, 50))
+def test_margin_grows_both_boxes(seed: int, margin: float) -> None:
+    rng = np.random.default_rng(seed)
+    a, b = some_boxes(rng, 4), some_boxes(rng, 5)
+    grow = np.array([-margin, -margin, margin, margin])
+    with_margin = dense(overlap(a, b, np.full(4, margin), Workspace()), (4, 5))
+    grown = dense(overlap(a + grow, b + grow, np.zeros(4), Workspace()), (4, 5))
+    np.testing.assert_allclose(with_margin, grown, atol=1e-9)
+
+
+def test_cost_adds_up() -> None:
+    similar = (np.array([0]), np.array([1]), np.array([0.75]))
+    penalties = (np.array([0.0, 0.05]), np.array([0.2, 0.0]))
+    cost = base_cost(similar, np.array([0.9, 0.5]), np.array([0.4, 0.8]), penalties, 0.5, Workspace())
+    np.testing.assert_allclose(cost, [[1 + 0.25 + 0.2, 1 - 0.75 + 0.05], [1 + 0.05 + 0.2 + 0.05, 1 + 0.15 + 0.05]])
+
+
+def test_class_mismatch() -> None:
+    one, two = np.zeros(2, np.int64), np.array([0, 1, 0])
+    assert class_mismatch(one, np.zeros(3, np.int64)) is None
+    assert class_mismatch(one, np.zeros(0, np.int64)) is None
+    differ = class_mismatch(one, two)
+    assert differ is not None
+    assert differ.tolist() == [[False, True, False]] * 2
+
+
+def best_by_trying(cost: Float64, limit: float) -> float:
+    """The smallest sum of (cost - limit) over all partial matchings."""
+    rows, columns = cost.shape
+    best = 0.0
+    for size in range(1, min(rows, columns) + 1):
+        for chosen in itertools.combinations(range(rows), size):
+            for order in itertools.permutations(range(columns), size):
+                best = min(best, sum(cost[r, c] - limit for r, c in zip(chosen, order, strict=True)))
+    return best
+
+
+@given(SEEDS, st.integers(0, 4), st.integers(0, 5), st.floats(0, 1))
+def test_assignment_is_the_best_there_is(seed: int, tracks: int, detections: int, limit: float) -> None:
+    rng = np.random.default_rng(seed)
+    cost = rng.uniform(0, 1.2, (tracks, detections))
+    cost[rng.random(cost.shape) < 0.2] = np.inf
+    rows, columns = assign(cost, limit, Workspace())
+    assert len(set(columns.tolist())) == len(columns)
+    assert (np.diff(rows) > 0).all()
+    assert (cost[rows, columns] < limit).all()
+    assert (cost[rows, columns] - limit).sum() == pytest.approx(best_by_trying(cost, limit))
+
+
+@given(SEEDS, st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=8))
+def test_workspace_gives_room_of_any_shape(seed: int, shapes: list[tuple[int, int]]) -> None:
+    """A matrix of one name never shares memory with one of another name."""
+    rng, room = np.random.default_rng(seed), Workspace()
+    for shape in shapes:
+        first, second = room.matrix("first", *shape), room.matrix("second", *shape)
+        value = rng.random()
+        first[:], second[:] = value, -1
+        assert first.shape == shape
+        assert (first == value).all()
+
+
+def started(rng: np.random.Generator, count: int) -> Motion:
+    size = rng.uniform(20, 200, (count, 2))
+    motion = Motion.start(np.concatenate([rng.uniform(0, 1000, (count, 2)), size], axis=1))
+    motion.speed[:, :2] = rng.normal(0, 100, (count, 2))
+    return motion
+
+
+def full_matrix(motion: Motion, row: int, axis: int) -> tuple[Float64, Float64]:
+    mean = np.array([motion.value[row, axis], motion.speed[row, axis]])
+    off = motion.pv[row, axis]
+    return mean, np.array([[motion.pp[row, axis], off], [off, motion.vv[row, axis]]])
+
+
+@given(SEEDS, st.floats(0, 1), st.floats(0.1, 1))
+def test_correction_is_the_kalman_filters(seed: int, dt: float, score: float) -> None:
+    """Against the textbook's matrices, for each axis."""
+    rng = np.random.default_rng(seed)
+    motion = started(rng, 2)
+    motion.predict(0.1 + dt)
+    before = [full_matrix(motion, 1, axis) for axis in range(4)]
+    measured = motion.value[1:] + rng.normal(0, 10, (1, 4))
+    measured[:, 2:] = np.abs(measured[:, 2:]) + 5
+    motion.correct(np.array([1]), measured, np.array([score]))
+    observe = np.array([[1.0, 0.0]])
+    noise = (0.05 * (1.8 - min(score, 0.8)) * measured[0, 3]) ** 2
+    for axis, (mean, covariance) in enumerate(before):
+        gain = covariance @ observe.T / (observe @ covariance @ observe.T + noise)
+        wanted = mean + (gain * (measured[0, axis] - mean[0])).ravel()
+        left = (np.eye(2) - gain @ observe) @ covariance
+        got, got_covariance = full_matrix(motion, 1, axis)
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-9)
+        np.testing.assert_allclose(got_covariance, left, rtol=1e-7, atol=1e-9)
+
+
+@given(SEEDS, st.lists(st.floats(0, 0.5), min_size=1, max_size=6))
+def test_many_small_steps_are_one_large_one(seed: int, steps: list[float]) -> None:
+    """Where frames fall does not matter for where a box is expected, nor for how sure its place is."""
+    whole, parts = started(np.random.default_rng(seed), 3), started(np.random.default_rng(seed), 3)
+    whole.predict(sum(steps))
+    for step in steps:
+        parts.predict(step)
+    np.testing.assert_allclose(parts.value, whole.value, atol=1e-6)
+    np.testing.assert_allclose(parts.speed, whole.speed, atol=1e-6)
+    for name in ("pp", "pv", "vv"):
+        np.testing.assert_allclose(getattr(parts, name)[:, :2], getattr(whole, name)[:, :2], rtol=1e-9)
+
+
+@given(SEEDS, st.floats(-0.3, 0.3), st.floats(0.8, 1.2))
+def test_camera_motion_moves_what_stands_still(seed: int, angle: float, zoom: float) -> None:
+    """A point that rests in the world is expected where the camera's motion takes it, and back again."""
+    rng = np.random.default_rng(seed)
+    motion = started(rng, 4)
+    centres, values, speeds = motion.value[:, :2].copy(), motion.value.copy(), motion.speed.copy()
+    turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    affine = np.concatenate([turn, rng.normal(0, 30, (2, 1))], axis=1)
+    motion.warp(affine)
+    np.testing.assert_allclose(motion.value[:, :2], centres @ turn.T + affine[:, 2], atol=1e-9)
+    np.testing.assert_allclose(motion.value[:, 2:], values[:, 2:] * zoom, atol=1e-9)
+    back = np.linalg.inv(turn)
+    motion.warp(np.concatenate([back, -back @ affine[:, 2:]], axis=1))
+    np.testing.assert_allclose(motion.value, values, atol=1e-6)
+    np.testing.assert_allclose(motion.speed, speeds, atol=1e-6)
+
+
+def test_common_shift_needs_agreement() -> None:
+    rng = np.random.default_rng(0)
+    boxes = some_boxes(rng, 20)
+    moved = boxes + rng.normal(0, 0.3, (20, 1)) + np.tile([12.0, 0.0], 2)
+    moved[0] += 300  # one wrong match does not matter
+    shift = common_shift(boxes, moved)
+    assert shift[0] == pytest.approx(12, abs=0.5)
+    assert shift[1] == 0
+    assert not common_shift(boxes[:4], moved[:4]).any()  # too few to tell
+    assert not common_shift(boxes, boxes + rng.normal(0, 40, (20, 4))).any()  # everyone goes somewhere else
+
+
+def test_margins_and_confidence() -> None:
+    cost = np.array([[0.1, 0.3, 5.0], [0.4, 0.2, np.inf]])
+    margin = margins(cost, np.array([0, 1]), np.array([0, 1]))
+    np.testing.assert_allclose(margin, [[0.2, 0.3], [0.2, 0.1]])
+    alone = margins(np.array([[0.25]]), np.array([0]), np.array([0]))
+    np.testing.assert_allclose(alone, [[0.75, 0.75]])
+    sure = confidence(np.array([[0.8, 0.8], [0.05, 0.8], [0.8, 0.8]]), np.array([0.0, 0.0, 0.9]))
+    assert sure[0] > sure[1]
+    assert sure[0] > sure[2]
+    assert ((sure > 0) & (sure < 1)).all()
+
+
+def test_boxes_stay_boxes_when_their_size_shrinks() -> None:
+    motion = Motion.start(np.array([[100.0, 100, 30, 60]]))
+    motion.speed[0, 2:] = -5000
+    motion.predict(2.0)
+    box = cxcywh_to_xyxy(motion.value)[0]
+    assert box[2] > box[0]
+    assert box[3] > box[1]

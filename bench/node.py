@@ -5,7 +5,7 @@
 Two processes over real middleware: this one publishes a video's frames (or grey noise) at a camera's rate, best effort
 as drivers do, and receives; the node runs its own detector. Stages are the node's own timings, from its diagnostics;
 `transport` is what the medians leave of the whole way. Each size is measured with Fast DDS's default transports and
-with room for whole images in shared memory (`alstm_ros.ros.transport.SETTING`).
+with room for whole images in shared memory (`alstm_ros.ros.transport.SETTING`), and with `LARGE_DATA`.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def main() -> int:
     rows: list[dict[str, Any]] = []
     for size in SIZES:
         images = pictures(arguments.video, size)
-        for transport in ("", SETTING):
+        for transport in ("", SETTING, "LARGE_DATA"):
             row = {"size": f"{size[0]}x{size[1]}", "transport": transport or "default"}
             rows.append(row | run(images, transport, arguments))
             if not arguments.json:

@@ -45,9 +45,9 @@ def node(number: int) -> Iterator[NodeProcess]:
 
 
 @contextmanager
-def running(number: int, **given: object) -> Iterator[NodeProcess]:
+def running(number: int, *arguments: str, **given: object) -> Iterator[NodeProcess]:
     """A node for one test."""
-    node = NodeProcess(number, **given)  # type: ignore[arg-type]  # handed on as given
+    node = NodeProcess(number, *arguments, **given)  # type: ignore[arg-type]  # handed on as given
     try:
         yield node
     finally:
@@ -344,10 +344,15 @@ def test_a_refused_parameter_at_start_ends_it_with_a_sentence(number: int) -> No
     assert "Traceback" not in node.log
 
 
-def test_a_misspelt_parameter_at_start_is_named(ros: Ros, number: int) -> None:
-    with running(number, name="misspelt", parameters={**QUICK, "tracks.hi_score": 0.5, "cameras": "[]"}) as node:
-        ros.until(lambda: ros.state("misspelt") == "active", "the active state")
+def test_a_misspelt_parameter_at_start_is_named_and_without_autostart_nothing_starts(ros: Ros, number: int) -> None:
+    given: dict[str, object] = {**QUICK, "tracks.hi_score": 0.5, "cameras": "[]", "autostart": False}
+    with running(number, "-r", "image:=/apart", name="misspelt", parameters=given) as node:
+        assert ros.state("misspelt") == "unconfigured"
         assert "There is no parameter 'tracks.hi_score'; did you mean 'tracks.high_score'?" in node.log
+        assert ros.change_state("misspelt", "configure")
+        assert ros.node.count_subscribers("/apart") == 0
+        assert ros.change_state("misspelt", "activate")
+        ros.until(lambda: ros.node.count_subscribers("/apart"), "the subscription")
 
 
 def test_sim_time_without_a_clock_does_not_stop_it(ros: Ros, number: int) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.subscription import Subscription
@@ -16,6 +15,11 @@ from alstm_ros.config import InputConfig
 from alstm_ros.ros.mailbox import SECOND, Arrival
 from alstm_ros.ros.topics import COMPRESSED, IMAGE, Cause, Endpoint, Source, candidates, choose, explain
 from alstm_ros.ros.transport import large_data_hint
+
+try:
+    from rclpy.event_handler import SubscriptionEventCallbacks
+except ImportError:  # Humble
+    from rclpy.qos_event import SubscriptionEventCallbacks
 
 
 class CameraInput:
@@ -110,7 +114,7 @@ class CameraInput:
             self._receive,
             qos,
             # `look` names an incompatible policy with what to do about it; rclpy's own warning would say it twice.
-            event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda _: None),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
         )
         self.source = source
         self._node.get_logger().info(f"Subscribed to {source}.")

@@ -91,7 +91,8 @@ class Worker:
             self._statistics[arrival.camera].time("wait", began - arrival.received_ns)
             image = self._decode(arrival)
             if image is not None:
-                good.append((arrival, Frame(image, arrival.stamp_ns, arrival.camera)))
+                frame_id = arrival.message.header.frame_id
+                good.append((arrival, Frame(image, arrival.stamp_ns, arrival.camera, frame_id)))
         if not good:
             return
         frames = [frame for _, frame in good]

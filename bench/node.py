@@ -123,6 +123,7 @@ def run(images: list[Image], transport: str, arguments: argparse.Namespace) -> d
 def _report(sent: dict[int, int], received: Received) -> dict[str, Any]:
     ways = sorted((received.arrivals[stamp] - at) / 1e6 for stamp, at in sent.items() if stamp in received.arrivals)
     report: dict[str, Any] = {"sent": len(sent), "answered": len(ways)}
+    report["dropped_for_a_newer_one"] = int(received.timings.get("dropped for a newer one", 0))  # in the warm-up too
     if not ways:
         return report
     stages = {stage: float(received.timings.get(f"{stage} p50 ms", "nan")) for stage in STAGES}

@@ -1,10 +1,8 @@
-"""The node's life: lifecycle, parameters, services, labels, pictures, several cameras, its end."""
+"""The running node: topics, parameters, services, pictures, transitions."""
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -13,7 +11,7 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from alstm_ros.msg import TrackArray, TrackEvent
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import Camera, NodeProcess, Ros, domain, found, image_message, scene, values
+from ros_harness import Camera, NodeProcess, Ros, domain, found, image_message, scene
 from sensor_msgs.msg import Image as ImageMessage
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -42,16 +40,6 @@ def node(number: int) -> Iterator[NodeProcess]:
     node = NodeProcess(number, parameters=QUICK)
     yield node
     assert node.stop() == 0, node.log
-
-
-@contextmanager
-def running(number: int, *arguments: str, **given: object) -> Iterator[NodeProcess]:
-    """A node for one test."""
-    node = NodeProcess(number, *arguments, **given)  # type: ignore[arg-type]  # handed on as given
-    try:
-        yield node
-    finally:
-        assert node.stop() == 0, node.log
 
 
 def ids(answer: Detection2DArray) -> list[str]:
@@ -242,123 +230,3 @@ def test_an_impossible_transition_is_refused_and_the_node_lives(ros: Ros, node: 
     assert not ros.change_state("alstm", "activate")
     assert ros.state("alstm") == "active"
     assert node.said("The transition .* is refused") == 1
-
-
-def test_configure_fails_with_a_sentence_and_can_be_tried_again(ros: Ros, number: int) -> None:
-    with running(number, name="broken", parameters={**QUICK, "detector.model": "missing"}) as node:
-        assert ros.state("broken") == "unconfigured"
-        assert "The model file 'missing' does not exist." in node.log
-        ros.status(lambda s: s.level == s.ERROR and "'missing' does not exist" in s.message, "the cause", "broken")
-        assert ros.set("broken", detector__model="default") == (True, "")
-        assert ros.change_state("broken", "configure")
-        assert ros.change_state("broken", "activate")
-        assert ros.change_state("broken", "active_shutdown")
-        assert ros.state("broken") == "finalized"
-
-
-def test_deactivate_while_a_frame_is_in_work_publishes_nothing_afterwards(ros: Ros, number: int) -> None:
-    slow = {"BLOB_DELAY": "0.5"}
-    with (
-        running(number, name="slow", parameters=QUICK, environment=slow) as node,
-        Camera(ros, results="/slow/detections") as camera,
-    ):
-        camera.ask(image_message(SCENE, ros.next_stamp()))
-        answers = ros.collect(Detection2DArray, "/slow/detections")
-        last = image_message(SCENE, ros.next_stamp())
-        before = int(ros.value("received", "slow: image"))
-        camera.publish(last)
-        ros.status(lambda s: int(values(s)["received"]) > before, "one more image", "slow: image")
-        camera.publish(image_message(SCENE, ros.next_stamp()))
-        assert ros.change_state("slow", "deactivate")
-        ros.spin(0.0)
-        count = len(answers)
-        ros.spin(1.0)
-        assert len(answers) == count
-        assert ros.change_state("slow", "activate")
-        assert found(camera.ask(image_message(SCENE, ros.next_stamp()))) == EXPECTED, node.log
-
-
-def test_a_slow_detector_leaves_services_and_parameters_live_and_drops_old_images(ros: Ros, number: int) -> None:
-    slow = {"BLOB_DELAY": "1.0"}
-    with (
-        running(number, name="slower", parameters=QUICK, environment=slow) as node,
-        Camera(ros, results="/slower/detections") as camera,
-    ):
-        camera.ask(image_message(SCENE, ros.next_stamp()))
-        dropped = int(ros.value("dropped for a newer one", "slower: image"))
-        for _ in range(20):
-            camera.publish(image_message(SCENE, ros.next_stamp()))
-            assert ros.get("slower", "detector.model") == "default"
-        ros.status(
-            lambda s: int(values(s)["dropped for a newer one"]) >= dropped + 10, "dropped images", "slower: image"
-        )
-        assert node.alive
-
-
-def test_two_nodes_at_once(ros: Ros, node: NodeProcess, number: int) -> None:
-    with (
-        running(number, name="second", parameters=QUICK) as second,
-        Camera(ros) as one,
-        Camera(ros, results="/second/detections") as two,
-    ):
-        assert found(two.ask(image_message(SCENE, ros.next_stamp()))) == EXPECTED, second.log
-        assert found(one.ask(image_message(SCENE, ros.next_stamp()))) == EXPECTED, node.log
-
-
-def test_several_cameras_have_one_tracker_each_and_share_the_ids(ros: Ros, number: int) -> None:
-    parameters: dict[str, object] = {**QUICK, "cameras": "[front, rear]"}
-    with (
-        running(number, name="two", parameters=parameters) as node,
-        Camera(ros, "/front/image", results="/two/front/detections") as front,
-        Camera(ros, "/rear/image", reliable=False, results="/two/rear/detections") as rear,
-    ):
-        seen = front.ask(image_message(SCENE, ros.next_stamp(), "front"))
-        other = rear.ask(image_message(scene((60, 50, "green")), ros.next_stamp(), "rear"))
-        assert found(seen) == EXPECTED
-        assert found(other) == [("green", 72, 62)], node.log
-        assert not set(ids(seen)) & set(ids(other))
-        assert (seen.header.frame_id, other.header.frame_id) == ("front", "rear")
-        assert ids(front.ask(image_message(SCENE, ros.next_stamp()))) == ids(seen)
-        names = {s.name for s in ros._statuses.values()}
-        ros.status(lambda _: True, "the rear camera", "two: rear/image")
-        assert "two: image" not in names
-
-
-@pytest.mark.parametrize("with_signal", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_cleanly(ros: Ros, number: int, with_signal: signal.Signals) -> None:
-    ending = NodeProcess(number, name="ending", parameters=QUICK, environment={"BLOB_DELAY": "0.2"})
-    with Camera(ros, results="/ending/detections") as camera:
-        camera.ask(image_message(SCENE, ros.next_stamp()))
-        for _ in range(20):  # one is in work when the signal comes
-            camera.publish(image_message(SCENE, ros.next_stamp()))
-            ros.spin(0.02)
-        assert ending.stop(with_signal) == 0, ending.log
-    assert "Traceback" not in ending.log
-    assert "Error" not in ending.log
-
-
-def test_a_refused_parameter_at_start_ends_it_with_a_sentence(number: int) -> None:
-    node = NodeProcess(number, name="refused", parameters={"tracks.high_score": 3})
-    assert node.wait() == 1
-    assert "Parameter 'tracks.high_score' is 3.0; it must be a number from 0 to 1." in node.log
-    assert "Traceback" not in node.log
-
-
-def test_a_misspelt_parameter_at_start_is_named_and_without_autostart_nothing_starts(ros: Ros, number: int) -> None:
-    given: dict[str, object] = {**QUICK, "tracks.hi_score": 0.5, "cameras": "[]", "autostart": False}
-    with running(number, "-r", "image:=/apart", name="misspelt", parameters=given) as node:
-        assert ros.state("misspelt") == "unconfigured"
-        assert "There is no parameter 'tracks.hi_score'; did you mean 'tracks.high_score'?" in node.log
-        assert ros.change_state("misspelt", "configure")
-        assert ros.node.count_subscribers("/apart") == 0
-        assert ros.change_state("misspelt", "activate")
-        ros.until(lambda: ros.node.count_subscribers("/apart"), "the subscription")
-
-
-def test_sim_time_without_a_clock_does_not_stop_it(ros: Ros, number: int) -> None:
-    with (
-        running(number, name="simulated", parameters={**QUICK, "use_sim_time": True}) as node,
-        Camera(ros, results="/simulated/detections") as camera,
-    ):
-        assert found(camera.ask(image_message(SCENE, ros.next_stamp()))) == EXPECTED, node.log
-        ros.status(lambda s: int(values(s)["processed"]) > 0, "processed images", "simulated: image")

@@ -115,7 +115,8 @@ class AlstmNode(LifecycleNode):
         return DONE
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Frees everything; the node is unconfigured afterwards."""
+        """Frees everything; the node is unconfigured afterwards. rclpy keeps the exception to itself."""
+        self.get_logger().error(f"The transition from {state.label} failed; the node is unconfigured now.")
         return self.on_cleanup(state)
 
     def destroy_node(self) -> None:

@@ -216,12 +216,14 @@ def test_many_sources_at_once(sequence: Path, tmp_path: Path, where: str, capsys
         (["{walk}", "--frames", "nine"], "--frames is 'nine'"),
         (["{walk}", "--jobs", "0"], "--jobs is 0"),
         (["{walk}/det.txt"], "is given with --detections"),
+        (["{walk}/old.bag"], "rosbags-convert"),
         (["{walk}", "{walk}", "--dask", "tcp://127.0.0.1:9"], "No Dask scheduler answers"),
     ],
 )
 def test_refusals_are_sentences(
     sequence: Path, bag: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    (sequence / "old.bag").touch()
     given = [text.replace("{walk}", str(sequence)).replace("{bag}", str(bag)) for text in arguments]
     assert track(*given) == 2
     assert said in capsys.readouterr().err
@@ -263,6 +265,13 @@ def test_progress_line() -> None:
     assert progress.line(5.0) == "bag: [########......................]  25 % 25/100, 5.0 frames/s, 0:15 left"
     assert Progress("live", None, quiet=True).line(1.0) == "live: 0 frames, 0.0 frames/s"
     assert (duration(59.6), duration(3661)) == ("1:00", "1:01:01")
+
+
+def test_parameters_of_a_robot_with_several_cameras(bag: Path, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    cameras: [front, rear]\n", encoding="utf-8")
+    assert track(bag, "--config", path, "--output", tmp_path / "x.txt") == 0
+    assert len(read_labels(tmp_path / "x.txt", truth=False)) > 30
 
 
 def test_config_reaches_the_tracker(sequence: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from alstm_ros.errors import DataError
 from alstm_ros.evaluation.progress import Progress
 from alstm_ros.evaluation.sinks import RunInfo, open_sinks
 from alstm_ros.evaluation.sources import AnyFrame, DetectionFrame, Source
+from alstm_ros.options import replace
 from alstm_ros.pipeline import Detector, Frame, Pipeline
 from alstm_ros.types import FrameResult
 
@@ -73,7 +74,8 @@ def stop_politely() -> Iterator[Callable[[], bool]]:
 
 def image_step(config: Config, detector: Detector) -> Step:
     """Tracking from images, by the pipeline that the node runs."""
-    pipeline = Pipeline(config, detector)
+    # A parameter file may name the robot's cameras; a recording is walked one topic at a time.
+    pipeline = Pipeline(replace(config, {"cameras": ()}), detector)
     detector.settle()
 
     def step(frame: AnyFrame) -> FrameResult:

@@ -104,6 +104,8 @@ def open_source(path: Path, options: SourceOptions | None = None) -> Source:
         return BagImages(path, options.topic)
     if path.is_dir():
         raise DataError(f"The folder {path} holds neither a bag (.mcap, .db3) nor images (.jpg, .png, ...).")
+    if path.suffix == ".bag":
+        raise DataError(f"{path} is a ROS 1 bag; 'rosbags-convert --src {path.name} --dst NAME' makes a rosbag2 of it.")
     if path.suffix == ".txt":  # FFmpeg would show it as a video of its letters
         raise DataError(f"{path} is text; a detection file is given with --detections and --seqinfo.")
     from alstm_ros.evaluation.video import Video  # noqa: PLC0415

@@ -17,8 +17,12 @@ APPEARANCE = 49
 """Length of the appearance vector, the paper's 7 x 7."""
 PAIR = 32
 """Length of a pair's features."""
+DOUBT = PAIR - 1
+"""Where a pair's features hold how far the rules leave it open."""
 STEP = 30 + APPEARANCE + 1
 """Length of a step's features: geometry, appearance, and whether there is any."""
+_TEMPERATURE = 0.1
+"""Costs that differ by this much are e times as likely, by the rules."""
 _FAR = 1.0
 """The margin where there is no rival."""
 
@@ -104,7 +108,7 @@ def pair_features(frame: Geometry, looks: Float32 | None, seen: Float32 | None) 
     out[:, 21] = frame.track_crowd[rows]
     out[:, 22:26] = frame.speeds[rows]
     out[:, 26] = np.log(height / 100)
-    out[:, 31] = np.minimum(np.abs(out[:, 0]) + np.abs(out[:, 1]), 3)
+    out[:, DOUBT] = doubt(candidates)
     if looks is not None and seen is not None:
         known = np.abs(seen[rows]).max(axis=1) > 0
         likeness = (looks[columns] * seen[rows]).sum(axis=1)
@@ -171,6 +175,23 @@ def offset(boxes: Float32, origin: Float32, height: Float32) -> Float32:
     out[:, :2] = (boxes[:, :2] - origin[:, :2]) / height[:, None]
     out[:, 2:] = np.log(np.maximum(boxes[:, 2:], 1) / np.maximum(origin[:, 2:], 1))
     return np.clip(out, -3, 3, out=out)
+
+
+def doubt(candidates: Candidates) -> Float32:
+    """How far the rules leave a pair open, `(P,)` in 0..1.
+
+    Two times the chance, at a softmax over the pair's row or column and "none", that the rules' own favourite there is
+    wrong, at most 1. What the rules are sure of is not touched: nearly all of it is right.
+    """
+    chance = np.exp(np.minimum((candidates.limit - candidates.costs) / _TEMPERATURE, 30))
+    open_by = np.zeros(len(chance))
+    sides = ((candidates.rows, len(candidates.tracks)), (candidates.columns, len(candidates.detections)))
+    for index, count in sides:
+        mass = 1 + np.bincount(index, chance, count)
+        best = np.ones(count)
+        np.maximum.at(best, index, chance)
+        open_by = np.maximum(open_by, (1 - best / mass)[index])
+    return np.minimum(2 * open_by, 1).astype(np.float32)
 
 
 def paired_iou(a: Float32, b: Float32) -> Float32:

@@ -16,7 +16,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from alstm_ros.association.features import APPEARANCE, PAIR, STEP
+from alstm_ros.association.features import APPEARANCE, DOUBT, PAIR, STEP
 from alstm_ros.association.lstm import KIND, STATES, VERSION
 from alstm_ros.learning.model import GEOMETRY, AssociationLstm
 from alstm_ros.types import Float32
@@ -104,7 +104,10 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     p = g.add("Relu", _linear(g, weights, "pair1", p))
     p = g.add("Relu", _linear(g, weights, "pair2", p))
     p = g.add("Tanh", g.add("Add", _linear(g, weights, "pair3", p), none))
-    p = g.add("Mul", g.add("Mul", p, g.constant(np.float32(config.bound))), trust)
+    _, doubt = g.split("pairs", [DOUBT, 1])
+    doubt = g.add("Clip", doubt, g.constant(np.float32(0)), g.constant(np.float32(1)))
+    scale = g.add("Mul", doubt, g.constant(np.float32(config.bound)))
+    p = g.add("Mul", g.add("Mul", p, scale), trust)
     g.add("Reshape", p, flat, name="correction")
 
     def value(name: str, first: str, width: int | None) -> onnx.ValueInfoProto:

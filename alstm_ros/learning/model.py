@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from alstm_ros.association.features import APPEARANCE, PAIR, STEP
+from alstm_ros.association.features import APPEARANCE, DOUBT, PAIR, STEP
 
 GEOMETRY = STEP - APPEARANCE - 1
 """Length of the part of a step's features that is not appearance."""
@@ -128,12 +128,20 @@ class AssociationLstm(nn.Module):
         }
 
     def correct(self, pairs: Tensor, keys: Tensor) -> Tensor:
-        """Corrections of costs: `(P, PAIR)` and the tracks' `(P, embedding + 2)` to `(P,)`, within the bound."""
+        """Corrections of costs, within the bound and none where the rules are sure.
+
+        Args:
+            pairs: `(P, PAIR)` features.
+            keys: `(P, embedding + 2)` of their tracks.
+
+        Returns:
+            `(P,)`.
+        """
         z = torch.cat([self.norm_pair(pairs), keys[:, :-2]], 1)  # (P, PAIR + embedding)
         z = F.relu(self.pair1(z))
         z = F.relu(self.pair2(z))
         raw = self.pair3(z)[:, 0] + keys[:, -2]  # "none" raises the cost of every candidate of its track
-        return self.config.bound * torch.tanh(raw) * keys[:, -1]
+        return self.config.bound * torch.tanh(raw) * keys[:, -1] * pairs[:, DOUBT].clamp(0, 1)
 
     def _normalise(self, x: Tensor) -> Tensor:
         """Geometry standardised, appearance scaled to unit variance or blanked."""

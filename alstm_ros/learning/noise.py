@@ -85,8 +85,8 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
         small=float(rng.uniform(0.0, 2.0)),
         drop=float(np.exp(rng.uniform(np.log(0.002), np.log(0.1)))),
         clutter=float(rng.uniform(0.0, 6.0)),
-        shadow=float(rng.uniform(0.0, 0.6)),
-        double=float(rng.uniform(0.0, 0.6)),
+        shadow=float(rng.uniform(0.0, 1.2)),
+        double=float(rng.uniform(0.0, 0.8)),
         floor=0.1,
         nms=float(rng.uniform(0.55, 0.8)),
         width=width if rng.random() < 0.4 else 0,
@@ -148,7 +148,7 @@ class Detector:
         worse = self._doubles(boxes[extra])
         clutter = self._false(boxes)
         everything = np.concatenate([boxes[~missed], worse, clutter[:, :4]])
-        logits = np.concatenate([logits[~missed], logits[extra] - rng.uniform(1.0, 6.0, len(extra)), clutter[:, 4]])
+        logits = np.concatenate([logits[~missed], logits[extra] - rng.uniform(1.5, 5.0, len(extra)), clutter[:, 4]])
         truth = np.concatenate([truth[~missed], DOUBLE - truth[extra], np.full(len(clutter), FALSE)])
         classes = np.concatenate([classes[~missed], classes[extra], np.zeros(len(clutter), np.int64)])
         other = _unit(rng.standard_normal((len(clutter), looks.shape[1])))
@@ -209,7 +209,7 @@ class Detector:
             else:
                 middle = rng.uniform([0, 0], [wide, high], (born, 2))
             size = np.stack([middle[:, 0], middle[:, 1], tall * rng.uniform(0.3, 0.8, born), tall], axis=1)
-            fresh = np.concatenate([cxcywh_to_xyxy(size), rng.normal(-0.8, 1.0, (born, 1))], axis=1)
+            fresh = np.concatenate([cxcywh_to_xyxy(size), rng.normal(-1.4, 0.9, (born, 1))], axis=1)
             self._clutter = np.concatenate([self._clutter, fresh])
         now = self._clutter.copy()
         now[:, :4] += rng.normal(0, self._noise.jitter, (len(now), 4)) * (now[:, 3:4] - now[:, 1:2])

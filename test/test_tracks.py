@@ -47,7 +47,7 @@ def junk(rng: np.random.Generator) -> Detections:
     n = int(rng.integers(0, 8))
     low = rng.uniform(-50, 300, (n, 2))
     boxes = np.concatenate([low, low + rng.uniform(-5, 80, (n, 2))], axis=1)
-    boxes[rng.random((n, 4)) < 0.05] = rng.choice([np.nan, np.inf, -np.inf, 0.0, 1e6, -1e6])
+    boxes[rng.random((n, 4)) < 0.05] = rng.choice([np.nan, np.inf, -np.inf, 0.0, 1e6, -1e6, 1e30])
     scores = rng.random(n)
     scores[rng.random(n) < 0.05] = np.nan
     return found(boxes, scores, rng.integers(0, 3, n))

@@ -26,6 +26,8 @@ from alstm_ros.types import (
 )
 
 SECOND = 1_000_000_000
+_ENDLESS = 1e9
+"""Pixels; a box that reaches so far is no box, and its area would leave float32."""
 
 
 class IdCounter:
@@ -236,6 +238,6 @@ class TrackManager:
 def _usable(detections: Detections) -> Detections:
     """The detections whose boxes are finite and have a size, and whose scores are numbers."""
     boxes = detections.boxes
-    good = np.isfinite(boxes).all(axis=1) & np.isfinite(detections.scores)
+    good = (np.abs(boxes) < _ENDLESS).all(axis=1) & np.isfinite(detections.scores)  # false for NaN, too
     good &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
     return detections if good.all() else detections[good]

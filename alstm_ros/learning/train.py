@@ -182,7 +182,12 @@ class Trainer:
                 if self.ranks > 1:
                     distributed.barrier()
                 tapes = list(self.record(phase))
-                self._phase(phase, tapes, begun, total, report)
+                try:
+                    self._phase(phase, tapes, begun, total, report)
+                except KeyboardInterrupt:
+                    if self.rank == 0:
+                        self.save()
+                    raise
             begun += steps
         if self.rank == 0:
             self.save()

@@ -47,6 +47,7 @@ class AlstmNode(LifecycleNode):
         Raises:
             ConfigError: a parameter given at start is refused.
         """
+        self._cameras: Cameras | None = None  # before rclpy's part: Kilted destroys a node whose making fails
         super().__init__("alstm")
         refuse_impossible_transitions(self)
         self._load = load_detector
@@ -56,7 +57,6 @@ class AlstmNode(LifecycleNode):
         self._enabled = True
         self._phase = "unconfigured"
         self._error = ""
-        self._cameras: Cameras | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/enable", self._on_enable)

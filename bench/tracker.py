@@ -24,9 +24,9 @@ from alstm_ros.options import replace
 from alstm_ros.types import Detections
 
 COUNTS = (10, 100, 300)
-FRAMES = 300
+FRAMES = 200
 WARM = 30
-REPEATS = 5
+REPEATS = 3
 Step = Callable[[int, Detections], object]
 
 
@@ -88,10 +88,10 @@ def peers() -> dict[str, Callable[[], Step]]:
     }
 
 
-def measure(start: Callable[[], Step], frames: Sequence[Detections], repeats: int) -> dict[str, float]:
+def measure(start: Callable[[], Step], frames: Sequence[Detections]) -> dict[str, float]:
     """Milliseconds a frame: each frame's shortest time over the repeats, since others' work only ever adds time."""
     runs = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         step, times = start(), []
         for number, found in enumerate(frames):
             begin = time.perf_counter()
@@ -113,9 +113,8 @@ def main() -> int:
     answer: dict[str, dict[str, dict[str, float]]] = {}
     for count in COUNTS:
         frames = crowd(count)
-        rows = {name: measure(start, frames, REPEATS) for name, start in contestants.items()}
-        if not args.no_peers:
-            rows |= {name: measure(start, frames, 1 if count > 100 else 2) for name, start in peers().items()}
+        everyone = contestants | ({} if args.no_peers else peers())
+        rows = {name: measure(start, frames) for name, start in everyone.items()}
         for row in rows.values():
             row["ratio_p50"] = row["p50_ms"] / rows["alstm_ros"]["p50_ms"]
         answer[str(count)] = rows

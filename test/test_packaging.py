@@ -188,6 +188,6 @@ def test_wheel_holds_the_package(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "wheel")
-    assert files(tmp_path / "wheel" / "alstm_ros") == files(PACKAGE)
+    assert files(tmp_path / "wheel" / "alstm_ros") == files(source / "alstm_ros")
     (points,) = (tmp_path / "wheel").glob("*.dist-info/entry_points.txt")
     assert "alstm = alstm_ros.cli:main" in points.read_text(encoding="utf-8")

@@ -63,6 +63,7 @@ clean: ## remove the environments and everything that was built
 
 .cache/vtest.avi: dev/fetch_video.py
 	@$(PYTHON) dev/fetch_video.py
+	@touch $@
 
 $(ENV)/bin/python:
 	@dev/preflight '$(PYTHON)' '$(ROS_DISTRO)'

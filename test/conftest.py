@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ ROOT = Path(__file__).resolve().parents[1]
 # How long an example takes says more about what else the machine does than about the code.
 settings.register_profile("alstm", deadline=None)
 settings.load_profile("alstm")
+
+
+# A shell starts jobs in the background with SIGINT ignored, and processes hand that on: tests of ctrl-C would wait in vain.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ settings.register_profile("alstm", deadline=None)
 settings.load_profile("alstm")
 
 
-# A shell starts jobs in the background with SIGINT ignored, and processes hand that on: tests of ctrl-C would wait in vain.
+# A shell starts background jobs with SIGINT ignored, and they hand that on: tests of ctrl-C would wait in vain.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

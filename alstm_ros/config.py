@@ -103,9 +103,7 @@ class TracksConfig(_Group):
     high_score: float = option(
         0.6, "Detections below this score only hold tracks that nothing better holds.", low=0.0, high=1.0, live=True
     )
-    low_score: float = option(
-        0.1, "Detections below this score are left alone.", low=0.0, high=1.0, live=True
-    )
+    low_score: float = option(0.1, "Detections below this score are left alone.", low=0.0, high=1.0, live=True)
     birth_score: float = option(
         0.7, "A track is born only of a detection of at least this score.", low=0.0, high=1.0, live=True
     )
@@ -140,8 +138,8 @@ class EngineConfig(_Group):
     )
     runtime: str = option(
         "auto",
-        "What runs the models: onnxruntime; tensorrt (ONNX Runtime answers while TensorRT builds); auto is tensorrt where"
-        " it is installed and a GPU answers, else onnxruntime.",
+        "What runs the models: onnxruntime; tensorrt (ONNX Runtime answers while TensorRT builds); auto is tensorrt "
+        "where it is installed and a GPU answers, else onnxruntime.",
         choices=("auto", "onnxruntime", "tensorrt"),
     )
     precision: str = option(
@@ -158,7 +156,8 @@ class EngineConfig(_Group):
     )
     cache_dir: str = option(
         "",
-        "Folder for built TensorRT engines; empty is `alstm_ros` in the user's cache folder ($XDG_CACHE_HOME, ~/.cache).",
+        "Folder for built TensorRT engines; empty is `alstm_ros` in the user's cache folder ($XDG_CACHE_HOME, "
+        "~/.cache).",
     )
 
 

@@ -60,6 +60,8 @@ def test_topics_and_services_are_those_of_the_node() -> None:
         node, ros = NodeProcess(number), Ros(number)
 
         def published() -> set[str]:
+            if ("alstm", "/") not in ros.node.get_node_names_and_namespaces():
+                return set()  # its services answer before discovery names the node
             return {name for name, _ in ros.node.get_publisher_names_and_types_by_node("alstm", "/")} - own
 
         try:

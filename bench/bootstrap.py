@@ -20,8 +20,9 @@ from alstm_ros.evaluation.detection_cache import detect_all
 from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.evaluation.video import Video
-from alstm_ros.learning.bootstrap import Purity, bootstrap, purity
+from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.noise import Detector, Noise
+from alstm_ros.learning.purity import Purity, purity
 from alstm_ros.learning.scenes import read_scene
 
 ROOT = Path(__file__).resolve().parents[1]

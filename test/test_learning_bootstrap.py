@@ -14,8 +14,10 @@ from alstm_ros.errors import DataError
 from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.evaluation.sources import DetectionFrame
-from alstm_ros.learning.bootstrap import DIFFERENT, SAME, UNKNOWN, Pairs, bootstrap, purity
+from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.bootstrap_tape import Gaps, bootstrap_tape
+from alstm_ros.learning.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
+from alstm_ros.learning.purity import purity
 from alstm_ros.types import Detections
 
 PERIOD = 33_000_000

@@ -9,24 +9,20 @@ ambiguous, and nothing is learned from it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 
 from alstm_ros.association.associator import Candidates, Refinement
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.errors import DataError
-from alstm_ros.evaluation.labels import Labels
 from alstm_ros.evaluation.sources import DetectionFrame
+from alstm_ros.learning.pairs import DIFFERENT, NOBODY_LOOKED, SAME, UNKNOWN, Pairs
 from alstm_ros.options import replace
 from alstm_ros.types import Float32, Int64
 
-SAME, DIFFERENT, UNKNOWN = 1, 0, -1
 GAP = 1.5
 """Frames further apart than so many usual intervals are not neighbours."""
 SECOND = 1_000_000_000
@@ -51,58 +47,6 @@ class Strictness:
     score: float = 0.7
     slack: float = 0.3
     duplicate: float = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Pairs:
-    """A recording's detections and what is known of pairs of them.
-
-    Attributes:
-        numbers: `(F,)` int64, the frames' numbers.
-        stamps_ns: `(F,)` int64.
-        frames: `(D,)` int64, the index of each detection's frame, ascending.
-        boxes: `(D, 4)` float32, xyxy in pixels.
-        scores: `(D,)` float32.
-        classes: `(D,)` int64.
-        features: `(D, C)` float32, the detector's cell features; C is 0 where it offers none.
-        tracklets: `(D,)` int64, the strict track that a detection belongs to, -1 for none.
-        first: `(P,)` int64, each pair's earlier detection: the track's last one,
-        second: `(P,)` int64, and its later one.
-        labels: `(P,)` int8: SAME, DIFFERENT or UNKNOWN.
-    """
-
-    numbers: Int64
-    stamps_ns: Int64
-    frames: Int64
-    boxes: Float32
-    scores: Float32
-    classes: Int64
-    features: Float32
-    tracklets: Int64
-    first: Int64
-    second: Int64
-    labels: NDArray[np.int8]
-
-    def save(self, path: Path) -> None:
-        """Writes an .npz file."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part.npz")
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        np.savez_compressed(part, **columns)
-        part.replace(path)
-
-    @classmethod
-    def load(cls, path: Path) -> Pairs:
-        """Reads what `save` wrote.
-
-        Raises:
-            DataError: it is no such file.
-        """
-        try:
-            with np.load(path) as columns:
-                return cls(**{field.name: columns[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError) as error:
-            raise DataError(f"{path} is no file of bootstrapped pairs: {error}.") from error
 
 
 class _Judge:
@@ -220,6 +164,7 @@ def bootstrap(
         result = manager.update(frame.detections, frame.stamp_ns, frame.camera_motion)
         seen.append(result.detections)
         judge.base += len(result.detections)
+    unknown = np.full((2, 3), np.nan)
     width = max((item.features.shape[1] for item in seen if item.features is not None), default=0)
     features = [np.zeros((len(item), width), np.float32) if item.features is None else item.features for item in seen]
     tracklets = np.full(judge.base, -1, np.int64)
@@ -228,84 +173,18 @@ def bootstrap(
     return Pairs(
         numbers=np.array([number for number, _ in frames], np.int64),
         stamps_ns=stamps,
+        motion=np.array(
+            [unknown if frame.camera_motion is None else frame.camera_motion for _, frame in frames], np.float64
+        ).reshape(-1, 2, 3),
         frames=np.repeat(np.arange(len(seen)), [len(item) for item in seen]),
         boxes=np.concatenate([np.zeros((0, 4), np.float32), *(item.boxes for item in seen)]),
         scores=np.concatenate([np.zeros(0, np.float32), *(item.scores for item in seen)]),
         classes=np.concatenate([nothing, *(item.classes for item in seen)]),
         features=np.concatenate([np.zeros((0, width), np.float32), *features]),
         tracklets=tracklets,
+        objects=np.full(judge.base, NOBODY_LOOKED),
+        truths=np.full((judge.base, 4), np.nan, np.float32),
         first=np.concatenate([nothing, *judge.first]),
         second=np.concatenate([nothing, *judge.second]),
         labels=np.concatenate([np.zeros(0, np.int8), *judge.labels]),
-    )
-
-
-@dataclass(frozen=True, slots=True)
-class Purity:
-    """How the labels compare with ground truth.
-
-    Attributes:
-        same: pairs labelled SAME, both detections being known objects.
-        same_right: those whose objects are the same.
-        same_half: pairs labelled SAME of which one detection is a known object and the other none.
-        different: pairs labelled DIFFERENT, both detections being known objects.
-        different_right: those whose objects are not the same.
-        unknown: pairs left out.
-        pairs: all pairs.
-    """
-
-    same: int
-    same_right: int
-    same_half: int
-    different: int
-    different_right: int
-    unknown: int
-    pairs: int
-
-    def __add__(self, other: Purity) -> Purity:
-        """Both together."""
-        return Purity(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
-
-    def percent(self) -> dict[str, float]:
-        """Purity of both labels, the share of half known links, and the share of pairs left out, %."""
-        return {
-            "same": 100 * self.same_right / max(self.same, 1),
-            "same_half": 100 * self.same_half / max(self.same + self.same_half, 1),
-            "different": 100 * self.different_right / max(self.different, 1),
-            "unknown": 100 * self.unknown / max(self.pairs, 1),
-        }
-
-
-def purity(pairs: Pairs, truth: Labels, overlap: float = 0.5) -> Purity:
-    """Compares with ground truth that was hidden until now.
-
-    A detection is the object that the best matching of its frame gives it at this IoU. A pair tells something about
-    objects where both of its detections are one; links with one such end are counted apart.
-
-    Args:
-        pairs: what was bootstrapped.
-        truth: every annotated object, those that a benchmark does not count included.
-        overlap: the smallest IoU of a match.
-    """
-    objects = np.full(len(pairs.frames), -1, np.int64)
-    rows = truth.rows()
-    starts = np.searchsorted(pairs.frames, np.arange(len(pairs.numbers) + 1))
-    for index, number in enumerate(pairs.numbers.tolist()):
-        mine = slice(starts[index], starts[index + 1])
-        theirs = slice(rows[number - 1], rows[number]) if number <= truth.length else slice(0, 0)
-        overlaps = iou(pairs.boxes[mine].astype(np.float64), truth.boxes[theirs])
-        for a, b in zip(*linear_sum_assignment(-overlaps), strict=True):
-            if overlaps[a, b] >= overlap:
-                objects[mine.start + a] = truth.ids[theirs][b]
-    one, other = objects[pairs.first], objects[pairs.second]
-    known = (one >= 0) & (other >= 0)
-    same, different = (pairs.labels == SAME) & known, (pairs.labels == DIFFERENT) & known
-    return Purity(
-        int(same.sum()),
-        int((same & (one == other)).sum()),
-        int(((pairs.labels == SAME) & ((one >= 0) ^ (other >= 0))).sum()),
-        int(different.sum()),
-        int((different & (one != other)).sum()),
-        int((pairs.labels == UNKNOWN).sum()),
-        len(pairs.labels),
     )

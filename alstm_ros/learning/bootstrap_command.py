@@ -18,7 +18,9 @@ from alstm_ros.evaluation.pairing import find_truths, pair
 from alstm_ros.evaluation.parallel import run_all
 from alstm_ros.evaluation.reading import name_of, read_truth
 from alstm_ros.evaluation.sources import SourceOptions, open_source
-from alstm_ros.learning.bootstrap import DIFFERENT, SAME, UNKNOWN, Purity, bootstrap, purity
+from alstm_ros.learning.bootstrap import bootstrap
+from alstm_ros.learning.pairs import DIFFERENT, SAME, UNKNOWN
+from alstm_ros.learning.purity import Purity, purity
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -17,8 +17,9 @@ from alstm_ros.association.lstm import LearnedAssociator
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.learning.bootstrap import Pairs, Strictness
+from alstm_ros.learning.bootstrap import Strictness
 from alstm_ros.learning.noise import DOUBLE
+from alstm_ros.learning.pairs import Pairs
 from alstm_ros.learning.rollout import Recorder, Tape
 from alstm_ros.learning.scenes import Scene
 from alstm_ros.types import Detections, Float32, Int64

@@ -1,11 +1,12 @@
 """Writes the network as one self-describing ONNX file: one step and the pairs' corrections, no loop.
 
 The graph is written node by node, so that the FP16 variant can keep the cell states and every sigmoid and tanh in FP32:
-there only the matrices are halved.
+there only the matrices are halved. Constants bear the names of the network's parameters; `weights` reads them back.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,9 +17,9 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from alstm_ros.association.features import APPEARANCE, DOUBT, PAIR, STEP
+from alstm_ros.association.features import APPEARANCE, DOUBT, GEOMETRY, PAIR, STEP
 from alstm_ros.association.lstm import KIND, STATES, VERSION
-from alstm_ros.learning.model import GEOMETRY, AssociationLstm
+from alstm_ros.learning.model import AssociationLstm
 from alstm_ros.types import Float32
 
 OPSET = 17
@@ -32,8 +33,8 @@ class _Graph:
         self.constants: dict[str, onnx.TensorProto] = {}
         self._half = half
 
-    def constant(self, values: np.ndarray) -> str:
-        name = f"w{len(self.constants)}"
+    def constant(self, values: np.ndarray, name: str = "") -> str:
+        name = name or f"w{len(self.constants)}"
         self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
         return name
 
@@ -48,17 +49,19 @@ class _Graph:
         self.nodes.append(helper.make_node("Split", [value, parts], names, axis=1))
         return names
 
-    def linear(self, value: str, weight: np.ndarray, bias: np.ndarray, name: str = "") -> str:
+    def linear(self, value: str, weight: np.ndarray, bias: np.ndarray, layer: str) -> str:
         """`value @ weight.T + bias`, the product in half precision where that is wanted."""
+        b = self.constant(bias, f"{layer}.bias")
         if not self._half:
-            return self.add("Gemm", value, self.constant(weight), self.constant(bias), name=name, transB=1)
+            return self.add("Gemm", value, self.constant(weight, f"{layer}.weight"), b, transB=1)
         low = self.add("Cast", value, to=TensorProto.FLOAT16)
-        product = self.add("MatMul", low, self.constant(weight.T.astype(np.float16)))
+        product = self.add("MatMul", low, self.constant(weight.T.astype(np.float16), f"{layer}.weight"))
         wide = self.add("Cast", product, to=TensorProto.FLOAT)
-        return self.add("Add", wide, self.constant(bias), name=name)
+        return self.add("Add", wide, b)
 
-    def affine(self, value: str, scale: np.ndarray, shift: np.ndarray) -> str:
-        return self.add("Add", self.add("Mul", value, self.constant(scale)), self.constant(shift))
+    def affine(self, value: str, scale: np.ndarray, shift: np.ndarray, layer: str) -> str:
+        scaled = self.add("Mul", value, self.constant(scale, f"{layer}.scale"))
+        return self.add("Add", scaled, self.constant(shift, f"{layer}.shift"))
 
 
 def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = False) -> onnx.ModelProto:
@@ -75,7 +78,7 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     config, g = model.config, _Graph(half=half)
     weights = {name: tensor.detach().cpu().numpy().astype(np.float32) for name, tensor in model.state_dict().items()}
 
-    x = _standard(g, "x", model.norm_step)
+    x = _standard(g, "x", model.norm_step, "norm_step")
     geometry, looks = g.split(x, [GEOMETRY, STEP - GEOMETRY])
     raw = g.split("x", [2, 1, GEOMETRY - 3, STEP - GEOMETRY])
     looks = g.add("Mul", raw[3], g.constant(np.float32(APPEARANCE**0.5 if config.appearance else 0)))
@@ -100,7 +103,7 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     g.add("Concat", feature, none, g.add("Sigmoid", trust), axis=1, name="key")
 
     feature, none, trust = g.split("keys", [config.embedding, 1, 1])
-    p = g.add("Concat", _standard(g, "pairs", model.norm_pair, clip=False), feature, axis=1)
+    p = g.add("Concat", _standard(g, "pairs", model.norm_pair, "norm_pair", clip=False), feature, axis=1)
     p = g.add("Relu", _linear(g, weights, "pair1", p))
     p = g.add("Relu", _linear(g, weights, "pair2", p))
     p = g.add("Tanh", g.add("Add", _linear(g, weights, "pair3", p), none))
@@ -123,6 +126,7 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     proto.ir_version = 8
     sizes = {"hidden": config.hidden, "embedding": config.embedding, "bound": config.bound, "step": STEP, "pair": PAIR}
     metadata = {"kind": KIND, "layout": VERSION, "sizes": json.dumps(sizes), "precision": "fp16" if half else "fp32"}
+    metadata["network"] = json.dumps(dataclasses.asdict(config))
     helper.set_model_props(proto, metadata | dict(about))
     onnx.checker.check_model(proto, full_check=True)
     return proto
@@ -136,20 +140,21 @@ def export(model: AssociationLstm, path: Path, about: Mapping[str, str], *, half
 
 
 def _linear(g: _Graph, weights: Mapping[str, Float32], name: str, value: str) -> str:
-    return g.linear(value, weights[f"{name}.weight"], weights[f"{name}.bias"])
+    return g.linear(value, weights[f"{name}.weight"], weights[f"{name}.bias"], name)
 
 
-def _standard(g: _Graph, value: str, norm: nn.BatchNorm1d, *, clip: bool = True) -> str:
+def _standard(g: _Graph, value: str, norm: nn.BatchNorm1d, name: str, *, clip: bool = True) -> str:
     """Batch normalisation with its running statistics, and the network's clamp."""
     state = norm.state_dict()
     mean, variance = (state[name].cpu().numpy().astype(np.float64) for name in ("running_mean", "running_var"))
     scale = 1 / np.sqrt(variance + norm.eps)
-    z = g.affine(value, scale.astype(np.float32), (-mean * scale).astype(np.float32))
+    z = g.affine(value, scale.astype(np.float32), (-mean * scale).astype(np.float32), name)
     return g.add("Clip", z, g.constant(np.float32(-6)), g.constant(np.float32(6))) if clip else z
 
 
 def _norm(g: _Graph, weights: Mapping[str, Float32], name: str, value: str) -> str:
-    scale, shift = g.constant(weights[f"{name}.weight"]), g.constant(weights[f"{name}.bias"])
+    scale = g.constant(weights[f"{name}.weight"], f"{name}.weight")
+    shift = g.constant(weights[f"{name}.bias"], f"{name}.bias")
     return g.add("LayerNormalization", value, scale, shift, axis=-1, epsilon=1e-5)
 
 
@@ -157,7 +162,7 @@ def _cell(g: _Graph, weights: Mapping[str, Float32], name: str, x: str, h: str, 
     """One recurrent step; names the next states as outputs and returns h."""
     w = np.concatenate([weights[f"{name}.weight_ih_l0"], weights[f"{name}.weight_hh_l0"]], axis=1)
     b = weights[f"{name}.bias_ih_l0"] + weights[f"{name}.bias_hh_l0"]
-    gates = g.linear(g.add("Concat", x, h, axis=1), w, b)
+    gates = g.linear(g.add("Concat", x, h, axis=1), w, b, name)
     i, f, new, o = g.split(gates, [len(b) // 4] * 4)
     kept = g.add("Mul", g.add("Sigmoid", f), c)
     taken = g.add("Mul", g.add("Sigmoid", i), g.add("Tanh", new))

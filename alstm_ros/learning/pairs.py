@@ -1,0 +1,122 @@
+"""What is known of a recording's detections, as `alstm bootstrap` writes it and training reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alstm_ros.errors import DataError
+from alstm_ros.types import Float32, Float64, Int64
+
+SAME, DIFFERENT, UNKNOWN = 1, 0, -1
+"""Labels of pairs."""
+NOTHING, NOBODY_LOOKED = -1, -2
+"""Instead of a labelled object: a detection of no object; one of which no person said anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """A recording's detections and what is known of pairs of them.
+
+    Attributes:
+        numbers: `(F,)` int64, the frames' numbers.
+        stamps_ns: `(F,)` int64.
+        motion: `(F, 2, 3)` float64, the affine from the frame before to this one; NaN where the camera's motion is unknown.
+        frames: `(D,)` int64, the index of each detection's frame, ascending.
+        boxes: `(D, 4)` float32, xyxy in pixels.
+        scores: `(D,)` float32.
+        classes: `(D,)` int64.
+        features: `(D, C)` float32, the detector's cell features; C is 0 where it offers none.
+        tracklets: `(D,)` int64, the strict track that a detection belongs to, -1 for none.
+        objects: `(D,)` int64, the object that a person's labels say a detection is, NOTHING or NOBODY_LOOKED.
+        truths: `(D, 4)` float32, the labelled object's box; NaN where there is none.
+        first: `(P,)` int64, each pair's earlier detection: the track's last one,
+        second: `(P,)` int64, and its later one.
+        labels: `(P,)` int8: SAME, DIFFERENT or UNKNOWN.
+    """
+
+    numbers: Int64
+    stamps_ns: Int64
+    motion: Float64
+    frames: Int64
+    boxes: Float32
+    scores: Float32
+    classes: Int64
+    features: Float32
+    tracklets: Int64
+    objects: Int64
+    truths: Float32
+    first: Int64
+    second: Int64
+    labels: NDArray[np.int8]
+
+    def save(self, path: Path) -> None:
+        """Writes an .npz file, at once or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f"{path.name}.part.npz")
+        columns = {field.name: getattr(self, field.name) for field in fields(self)}
+        np.savez_compressed(part, **columns)
+        part.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> Pairs:
+        """Reads what `save` wrote.
+
+        Raises:
+            DataError: it is no such file.
+        """
+        try:
+            with np.load(path) as columns:
+                return cls(**{field.name: columns[field.name] for field in fields(cls)})
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            raise DataError(f"{path} is no file of bootstrapped pairs: {error}.") from error
+
+    def choose(self, keep: NDArray[np.bool_]) -> Pairs:
+        """The detections of a mask `(D,)`; labels of pairs are left out."""
+        columns = ("frames", "boxes", "scores", "classes", "features", "tracklets", "objects", "truths")
+        return replace(self, **{name: getattr(self, name)[keep] for name in columns}, **_no_labels())
+
+    def at(self, chosen: Int64) -> Pairs:
+        """These frames alone, by ascending index, as from a camera that loses the others; labels of pairs are left out."""
+        place = np.full(len(self.numbers), -1, np.int64)
+        place[chosen] = np.arange(len(chosen))
+        kept = self.choose(place[self.frames] >= 0)
+        square = np.concatenate([self.motion, np.tile([[[0.0, 0.0, 1.0]]], (len(self.motion), 1, 1))], axis=1)
+        chained, before = [], int(chosen[0]) if len(chosen) else 0
+        for frame in chosen.tolist():
+            total = np.eye(3)
+            for step in range(before + 1, frame + 1):
+                total = square[step] @ total
+            chained.append(total[:2])
+            before = frame
+        motion = np.array(chained).reshape(-1, 2, 3)
+        if len(chosen):
+            motion[0] = self.motion[chosen[0]]
+        return replace(
+            kept,
+            numbers=self.numbers[chosen],
+            stamps_ns=self.stamps_ns[chosen],
+            motion=motion,
+            frames=place[kept.frames],
+        )
+
+
+def _no_labels() -> dict[str, NDArray[np.integer]]:
+    return {name: np.zeros(0, np.int64) for name in ("first", "second")} | {"labels": np.zeros(0, np.int8)}
+
+
+def load_all(folder: Path) -> list[Pairs]:
+    """Every recording of a folder, in the order of their names.
+
+    Raises:
+        DataError: there is none, or one cannot be read.
+    """
+    paths: Sequence[Path] = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise DataError(f"{folder} holds no bootstrapped recording (.npz); 'alstm bootstrap' writes them.")
+    return [Pairs.load(path) for path in paths]

@@ -1,0 +1,92 @@
+"""What was exported is read back and computes the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+torch = pytest.importorskip("torch", reason="learning needs torch")
+
+from onnxruntime import InferenceSession
+
+from alstm_ros.association.features import PAIR, STEP
+from alstm_ros.association.lstm import MODELS, STATES
+from alstm_ros.errors import ModelError
+from alstm_ros.learning.export import build, export
+from alstm_ros.learning.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.weights import read_model
+
+
+def answers(model: bytes) -> list[np.ndarray]:
+    """All outputs on seeded inputs."""
+    session, rng = InferenceSession(model), np.random.default_rng(0)
+    sizes = {item.name: (5 if item.shape[0] == "n" else 7, item.shape[1]) for item in session.get_inputs()}
+    assert {"x", "pairs", "keys", *STATES} == set(sizes)
+    return list(session.run(None, {k: rng.normal(size=size).astype(np.float32) for k, size in sizes.items()}))
+
+
+def drawn(config: ModelConfig) -> AssociationLstm:
+    """A network of which every weight and every statistic is drawn."""
+    torch.manual_seed(3)
+    model = AssociationLstm(config)
+    state = {name: torch.randn_like(value) * 0.3 for name, value in model.state_dict().items() if value.ndim}
+    state |= {name: value.square() + 0.1 for name, value in state.items() if name.endswith("running_var")}
+    model.load_state_dict(model.state_dict() | state)
+    return model.eval()
+
+
+@pytest.mark.parametrize(
+    "config", [ModelConfig(), ModelConfig(hidden=24, embedding=8, head=16, pair=12, bound=0.4, appearance=False)]
+)
+def test_a_drawn_network_comes_back(config: ModelConfig, tmp_path: Path) -> None:
+    model = drawn(config)
+    export(model, tmp_path / "a.onnx", {"licence": "none"})
+    back = read_model(str(tmp_path / "a.onnx")).eval()
+    assert back.config == config
+    rng = np.random.default_rng(1)
+    x, pairs = (torch.from_numpy(rng.normal(size=(6, n)).astype(np.float32)) for n in (STEP, PAIR))
+    states = [torch.from_numpy(rng.normal(size=(6, config.hidden)).astype(np.float32)) for _ in range(4)]
+    with torch.no_grad():
+        for one in (model, back):
+            y, _ = one.step(x, *states)
+            out = one.heads(y, x)
+            out["correction"] = one.correct(pairs, out["key"])
+            if one is model:
+                want = out
+    for name, value in want.items():
+        assert torch.allclose(out[name], value, atol=2e-5), name
+    again = build(back, {}).SerializeToString()
+    for a, b in zip(answers((tmp_path / "a.onnx").read_bytes()), answers(again), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_the_shipped_file_can_be_trained_further() -> None:
+    again = build(read_model("default").eval(), {}).SerializeToString()
+    for a, b in zip(answers(MODELS["default"].read_bytes()), answers(again), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_what_cannot_be_trained_further_is_refused(tmp_path: Path) -> None:
+    model = drawn(ModelConfig(hidden=8))
+    export(model, tmp_path / "half.onnx", {}, half=True)
+    proto = build(model, {})
+    for item in proto.graph.initializer:
+        if item.name == "head.weight":
+            item.name = "other"
+    for node in proto.graph.node:
+        node.input[:] = ["other" if name == "head.weight" else name for name in node.input]
+    onnx.save(proto, str(tmp_path / "renamed.onnx"))
+    (tmp_path / "text.onnx").write_text("nothing")
+    (tmp_path / "text.pt").write_text("nothing")
+    for name, said in (
+        ("none.onnx", "There is no model"),
+        ("half.onnx", "halved"),
+        ("renamed.onnx", "not those of the network"),
+        ("text.onnx", "no ONNX file"),
+        ("text.pt", "no checkpoint"),
+    ):
+        with pytest.raises(ModelError, match=said):
+            read_model(str(tmp_path / name))

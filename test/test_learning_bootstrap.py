@@ -15,7 +15,8 @@ from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.bootstrap_tape import Gaps, bootstrap_tape
+from alstm_ros.learning.bootstrap_tape import bootstrap_tape
+from alstm_ros.learning.own_clips import Gaps, OwnClip, interrupted
 from alstm_ros.learning.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
 from alstm_ros.learning.purity import purity
 from alstm_ros.types import Detections
@@ -39,6 +40,11 @@ def truth_of(boxes: list[list[tuple[float, float]]]) -> Labels:
     rows = [(f, i + 1, x, y, x + 40, y + 100) for f, corners in enumerate(boxes, 1) for i, (x, y) in enumerate(corners)]
     table = np.array(rows, float)
     return make(table[:, 0], table[:, 1], table[:, 2:], np.ones(len(table)), np.ones(len(table)))
+
+
+def whole(pairs: Pairs) -> OwnClip:
+    """A recording as it is."""
+    return OwnClip(pairs, np.zeros(len(pairs.frames), bool))
 
 
 def test_lone_walkers_are_linked_throughout() -> None:
@@ -134,7 +140,9 @@ def test_tape_knows_what_is_certain_and_no_more() -> None:
     boxes += [[(3.0 * f, 100.0), (200.0, 300.0)] for f in range(60, 80)]
     pairs = bootstrap(frames_of(boxes), Config())
     assert pairs.tracklets.max() == 2
-    tape = bootstrap_tape(pairs, np.random.default_rng(0), Config(), gaps=Gaps(share=1.0, longest=10))
+    rng = np.random.default_rng(0)
+    clip = OwnClip(pairs, interrupted(pairs, Gaps(share=1.0, longest=0.33), rng))
+    tape = bootstrap_tape(clip, rng, Config())
     assert tape.frames == 80
     assert np.isnan(tape.step_goal).all()
     assert set(tape.pair_label.tolist()) <= {-1, 0, 1}
@@ -160,7 +168,7 @@ def test_tape_leaves_the_doubtful_out() -> None:
     boxes = [[(3.0 * f, 100.0)] if f not in {20, 21, 22} else [] for f in range(40)]
     pairs = bootstrap(frames_of(boxes), Config())
     assert set(pairs.tracklets.tolist()) == {0, 1}
-    tape = bootstrap_tape(pairs, np.random.default_rng(0), Config(), gaps=Gaps(share=0.0))
+    tape = bootstrap_tape(whole(pairs), np.random.default_rng(0), Config())
     across = tape.pair_frame == 23
     assert across.any()
     assert set(tape.pair_label[across].tolist()) == {-1}
@@ -175,7 +183,7 @@ def test_tapes_are_cut_into_batches() -> None:
 
     boxes = [[(3.0 * f, 100.0), (600.0 - 3 * f, 120.0)] for f in range(80)]
     pairs = bootstrap(frames_of(boxes), Config())
-    tape = bootstrap_tape(pairs, np.random.default_rng(0), Config())
+    tape = bootstrap_tape(whole(pairs), np.random.default_rng(0), Config())
     batch = make_batch([(tape, 0), (tape, 20)], DataConfig(), Config().association.max_cost)
     assert torch.isfinite(batch.x).all()
     assert not batch.real.any()

@@ -15,9 +15,11 @@ from alstm_ros.association.features import APPEARANCE, PAIR, STEP
 from alstm_ros.association.lstm import LearnedAssociator
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
-from alstm_ros.learning import scenes
-from alstm_ros.learning.losses import Pairs
+from alstm_ros.learning import losses, scenes
+from alstm_ros.learning.bootstrap_tape import bootstrap_tape
 from alstm_ros.learning.noise import Detector, draw_noise
+from alstm_ros.learning.own_clips import draw_own_clip
+from alstm_ros.learning.pairs import Pairs
 from alstm_ros.learning.rollout import Tape, record
 from alstm_ros.learning.scenes import Scene
 from alstm_ros.learning.simulation import simulate
@@ -31,6 +33,8 @@ class DataConfig:
         sequences: folder of sequences in MOTChallenge's layout; empty for simulated scenes alone.
         hold_every: every so many-th sequence, in the order of names, is set aside and never trained on; 0 keeps all.
         simulated: share of clips that are simulated scenes.
+        bootstrapped: folder of a user's own recordings, as `alstm bootstrap` writes them; empty for none.
+        own: share of clips that are cut from those; the others are simulated or from the sequences.
         clips: clips recorded in each phase.
         frames: frames of a clip, at most.
         window: frames of a training window.
@@ -42,6 +46,8 @@ class DataConfig:
     sequences: str = ""
     hold_every: int = 5
     simulated: float = 0.4
+    bootstrapped: str = ""
+    own: float = 0.6
     clips: int = 360
     frames: int = 240
     window: int = 48
@@ -79,16 +85,16 @@ class Batch:
     triple: Tensor
     g: Tensor
     at: Tensor
-    pairs: Pairs
+    pairs: losses.Pairs
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
 
-        def moved(part: Batch | Pairs) -> dict[str, Any]:
+        def moved(part: Batch | losses.Pairs) -> dict[str, Any]:
             values = {f.name: getattr(part, f.name) for f in fields(part)}
             return {name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)}
 
-        return Batch(**moved(self), pairs=Pairs(**moved(self.pairs), limit=self.pairs.limit))
+        return Batch(**moved(self), pairs=losses.Pairs(**moved(self.pairs), limit=self.pairs.limit))
 
 
 def split(folder: Path, hold_every: int) -> tuple[list[Path], list[Path]]:
@@ -138,11 +144,18 @@ def draw_clip(rng: np.random.Generator, sources: Sequence[Scene], config: DataCo
     return replace(clip, affines=None) if rng.random() < 0.25 else clip
 
 
-def make_tape(
-    seed: Sequence[int], sources: Sequence[Scene], config: DataConfig, tracker: Config, inner: LearnedAssociator | None
+def make_tape(  # noqa: PLR0913  # sources of three kinds
+    seed: Sequence[int],
+    sources: Sequence[Scene],
+    config: DataConfig,
+    tracker: Config,
+    inner: LearnedAssociator | None,
+    recordings: Sequence[Pairs] = (),
 ) -> Tape:
     """Records one clip; the same seed and model give the same tape."""
     rng = np.random.default_rng(list(seed))
+    if recordings and rng.random() < config.own:
+        return bootstrap_tape(draw_own_clip(rng, recordings, config.frames), rng, tracker, inner, config.mistakes)
     clip = draw_clip(rng, sources, config)
     while len(clip.ids) == 0:
         clip = draw_clip(rng, sources, config)
@@ -195,7 +208,7 @@ def make_batch(windows: Sequence[tuple[Tape, int]], config: DataConfig, limit: f
     joined = {name: np.concatenate(values) for name, values in parts.items()} if parts else _no_pairs()
     label = torch.from_numpy(joined["label"])
     cost = torch.from_numpy(joined["cost"].astype(np.float32))
-    pairs = Pairs(
+    pairs = losses.Pairs(
         cost=cost,
         correction=torch.zeros_like(cost),
         row=torch.from_numpy(np.unique(joined["group_row"], return_inverse=True)[1]),
@@ -239,7 +252,8 @@ def _sequences(rows: Sequence[tuple[Tape, np.ndarray]], length: int) -> dict[str
 
 def _exactness(tape: Tape) -> float:
     """One over what the tape's detector errs on average, one for an error of a fiftieth of a height."""
-    return float(0.02 / (0.004 + np.nan_to_num(np.nanmean(np.abs(tape.step_goal)), nan=0.016)))
+    errors = np.abs(tape.step_goal[np.isfinite(tape.step_goal).all(axis=1)])
+    return float(0.02 / (0.004 + (errors.mean() if len(errors) else 0.016)))
 
 
 def _no_pairs() -> dict[str, np.ndarray]:

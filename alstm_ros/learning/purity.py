@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from alstm_ros.boxes import iou
 from alstm_ros.evaluation.labels import Labels
+from alstm_ros.learning.identities import matched
 from alstm_ros.learning.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
 from alstm_ros.types import Int64
 
@@ -66,10 +66,8 @@ def purity(pairs: Pairs, truth: Labels, overlap: float = 0.5) -> Purity:
     for index, number in enumerate(pairs.numbers.tolist()):
         mine = slice(starts[index], starts[index + 1])
         theirs = slice(rows[number - 1], rows[number]) if number <= truth.length else slice(0, 0)
-        overlaps = iou(pairs.boxes[mine].astype(np.float64), truth.boxes[theirs])
-        for a, b in zip(*linear_sum_assignment(-overlaps), strict=True):
-            if overlaps[a, b] >= overlap:
-                objects[mine.start + a] = truth.ids[theirs][b]
+        found, columns = matched(iou(pairs.boxes[mine].astype(np.float64), truth.boxes[theirs]), overlap)
+        objects[mine][found] = truth.ids[theirs][columns]
     one, other = objects[pairs.first], objects[pairs.second]
     known = (one >= 0) & (other >= 0)
     same, different = (pairs.labels == SAME) & known, (pairs.labels == DIFFERENT) & known

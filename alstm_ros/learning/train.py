@@ -23,8 +23,10 @@ from alstm_ros.learning import losses
 from alstm_ros.learning.data import Batch, DataConfig, make_batch, make_tape, split
 from alstm_ros.learning.export import export
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.pairs import load_all
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.scenes import Scene, read_scene
+from alstm_ros.learning.weights import read_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,9 @@ class TrainConfig:
         model: the network.
         data: the clips.
         loss: the losses.
+        start: weights to start from: `default`, an ONNX file that `alstm train` wrote, or a checkpoint; the network is
+            then inside the tracker from the first phase on, and its inputs stay standardised as they were. Empty for
+            none.
         licence: of the weights, told in the file.
         training_data: what they learnt from, told in the file.
     """
@@ -81,6 +86,7 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    start: str = ""
     licence: str = "Apache-2.0"
     training_data: str = "DanceTrack annotations (CC BY 4.0) with simulated detections; simulated scenes"
 
@@ -151,7 +157,8 @@ class Trainer:
             if torch.cuda.is_available()
             else torch.device("cpu")
         )
-        self.model = AssociationLstm(config.model).to(self.device)
+        self.model = read_model(config.start) if config.start else AssociationLstm(config.model)
+        self.model.to(self.device)
         self.optimiser = torch.optim.AdamW(self.model.parameters(), config.rate, weight_decay=config.decay)
         self.done = 0
         self.checkpoint = folder / "checkpoint.pt"
@@ -177,7 +184,7 @@ class Trainer:
         total, begun = sum(config.steps), 0
         for phase, steps in enumerate(config.steps):
             if self.done < begun + steps:
-                if phase and self.rank == 0 and not self._inside(phase).is_file():
+                if (phase or config.start) and self.rank == 0 and not self._inside(phase).is_file():
                     self._export(self._inside(phase))
                 if self.ranks > 1:
                     distributed.barrier()
@@ -196,7 +203,7 @@ class Trainer:
     def record(self, phase: int) -> Iterator[Tape]:
         """The phase's clips, recorded by several processes, in an order that never changes."""
         config = self.config
-        model = None if phase == 0 else str(self._inside(phase))
+        model = str(self._inside(phase)) if phase or config.start else None
         seeds = [(config.seed, phase, self.rank, k) for k in range(config.data.clips)]
         work = (config.data, model)
         if config.recorders < 2:
@@ -232,6 +239,9 @@ class Trainer:
         if self.ranks > 1:
             network = DistributedDataParallel(network)
         self.model.train()
+        if config.start:  # what was learnt rests on this scale
+            self.model.norm_step.eval()
+            self.model.norm_pair.eval()
         lengths = np.array([max(tape.frames - config.data.window + 1, 1) for tape in tapes])
         last = time.monotonic()
         for step in range(self.done, begun + config.steps[phase]):
@@ -265,11 +275,13 @@ def _prepare(data: DataConfig, model: str | None) -> None:
     """Loads what a recording process needs, once."""
     folders = split(Path(data.sequences), data.hold_every)[0] if data.sequences else []
     sources: list[Scene] = [read_scene(folder) for folder in folders]
-    _WORKER.update(data=data, sources=sources, inner=None)
+    recordings = load_all(Path(data.bootstrapped)) if data.bootstrapped else []
+    _WORKER.update(data=data, sources=sources, recordings=recordings, inner=None)
     if model is not None:
         _WORKER["inner"] = open_associator(model)
 
 
 def _tape(seed: tuple[int, ...]) -> Tape:
     inner = _WORKER["inner"]
-    return make_tape(seed, _WORKER["sources"], _WORKER["data"], Config(), inner() if inner else None)
+    sources, recordings = _WORKER["sources"], _WORKER["recordings"]
+    return make_tape(seed, sources, _WORKER["data"], Config(), inner() if inner else None, recordings)

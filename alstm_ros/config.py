@@ -86,8 +86,15 @@ class AssociationConfig(_Group):
     lost_penalty: float = option(
         0.05, "Added to the cost of a track that was not seen in the last frame.", low=0.0, high=1.0, live=True
     )
+    lost_growth: float = option(
+        0.04,
+        "Added to the cost of a track for each second for which it was not seen, 3 at most.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
     common_motion: bool = option(
-        default=False,
+        default=True,
         doc="Take what all tracks do at once as the camera's motion, and move those that are not seen along with it.",
         live=True,
     )
@@ -125,7 +132,7 @@ class TracksConfig(_Group):
         0.85, "A newborn track of at least this score is confirmed at once.", low=0.0, high=1.0, live=True
     )
     lost_seconds: float = option(
-        1.0, "A track that has not been detected for longer than this ends.", low=0.0, high=60.0, live=True
+        2.0, "A track that has not been detected for longer than this ends.", low=0.0, high=60.0, live=True
     )
 
 

@@ -30,6 +30,8 @@ _REACH = 0.5
 """and for pairs whose centres are at most so many heights apart, and one more for each second unseen,"""
 _ALIKE = 0.5
 """and whose heights differ by at most this in their logarithm."""
+_LONG = 3.0
+"""Seconds after which a lost track costs no more for being lost longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +79,14 @@ def match(
     """
     limit = config.association.max_cost
     predicted = cxcywh_to_xyxy(table.motion.value)
-    cost = rule_cost(table, predicted, detections, dt_ns, config, room)
+    cost = rule_cost(table, predicted, detections, stamp_ns, dt_ns, config, room)
     shift = None
     if config.association.common_motion:
         rows, columns = assign(cost, limit, room)
         shift = scene.find(table, predicted, rows, detections.boxes[columns].astype(np.float64))
         if shift is not None:
             predicted = predicted + np.tile(shift, 2)
-            cost = rule_cost(table, predicted, detections, dt_ns, config, room)
+            cost = rule_cost(table, predicted, detections, stamp_ns, dt_ns, config, room)
     candidates, corrections = None, np.zeros(0, np.float32)
     if associator is not None:
         candidates = find_candidates(table, predicted, detections, cost, limit, stamp_ns, dt_ns, room)
@@ -129,13 +131,20 @@ def confidence(margin: Float64, away: Float64) -> Float32:
 
 
 def rule_cost(
-    table: TrackTable, predicted: Float64, detections: Detections, dt_ns: int, config: Config, room: Workspace
+    table: TrackTable,
+    predicted: Float64,
+    detections: Detections,
+    stamp_ns: int,
+    dt_ns: int,
+    config: Config,
+    room: Workspace,
 ) -> Float64:
     """The rules' cost of every pair, `(T, N)`; infinite for detections that no track may take."""
     association, tracks = config.association, config.tracks
     scores = detections.scores.astype(np.float64)
     margin = association.margin * dt_ns / SECOND * (predicted[:, 3] - predicted[:, 1])
-    rows = association.lost_penalty * (table.states == TrackState.LOST)
+    away = np.clip((stamp_ns - table.seen_ns - dt_ns) / SECOND, 0, _LONG)
+    rows = association.lost_penalty * (table.states == TrackState.LOST) + association.lost_growth * away
     columns = np.where(scores < tracks.high_score, association.low_score_penalty, 0.0)
     columns[scores < tracks.low_score] = np.inf
     similar = overlap(predicted, detections.boxes.astype(np.float64), margin, room)

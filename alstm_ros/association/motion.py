@@ -15,7 +15,7 @@ from alstm_ros.types import Affine, Float64, Int64
 
 _JITTER = 0.06
 """Random walk of the detector's box about the object, heights^2 a second: its errors last for several frames."""
-_ACCELERATION = np.array([1.0, 1.0, 0.3, 0.3])
+_ACCELERATION = np.array([0.5, 0.5, 0.15, 0.15])
 """How fast the speeds of (cx, cy, w, h) change, (heights a second)^2 a second."""
 _SIZE_MEMORY = 0.3
 """Seconds after which a growing box has stopped to grow by 1 - 1/e, unless it is seen to go on."""
@@ -24,7 +24,9 @@ _MEASUREMENT = 0.05
 _START_SPEED = 1.0
 """Standard deviation of a newborn's speed, heights a second."""
 _SURE = 0.8
-"""Score from which a detection counts as exact as any; below, it is taken as less exact."""
+"""Score from which a detection counts as exact as any;"""
+_DOUBT = 1.5
+"""below, each 1 of score adds so many times the standard deviation."""
 _SMALLEST = 1.0
 """Width and height are never predicted below this, pixels."""
 
@@ -104,7 +106,7 @@ class Motion:
             measured: `(K, 4)` cxcywh pixels.
             scores: `(K,)` in 0..1; a low score means a less exact box (NSA Kalman, GIAOTracker, ICCVW 2021).
         """
-        doubt = 1 + _SURE - np.minimum(scores, _SURE)
+        doubt = 1 + _DOUBT * (_SURE - np.minimum(scores, _SURE))
         noise = ((_MEASUREMENT * doubt * measured[:, 3]) ** 2)[:, None]
         pp, pv = self.pp[rows], self.pv[rows]
         off = measured - self.value[rows]

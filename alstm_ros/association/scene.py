@@ -13,7 +13,7 @@ _CROWD = 5
 """So many tracks must agree before the whole scene is said to have moved,"""
 _SURELY = 2.0
 """by so many standard errors of their median"""
-_NOTABLY = 0.01
+_NOTABLY = 0.02
 """and by at least so many heights."""
 _SPREAD = 1.4826 * 1.2533
 """Median absolute deviation to standard deviation, times the error of a median over that of a mean (normal errors)."""

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alstm_ros.association.features import APPEARANCE, PAIR, STEP, margins, paired_iou
+from alstm_ros.association.features import APPEARANCE, PAIR, STEP
 from alstm_ros.association.lstm import STATES, LearnedAssociator, open_associator
 from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.rivals import margins, paired_iou
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config, EngineConfig
 from alstm_ros.engines import load

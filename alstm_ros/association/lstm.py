@@ -16,22 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.association.associator import Candidates, Refinement
-from alstm_ros.association.features import APPEARANCE, PAIR, STEP, Geometry, appearance, pair_features, step_features
+from alstm_ros.association.features import PAIR, STEP, pair_features, step_features
+from alstm_ros.association.memory import Memory
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines import load
 from alstm_ros.errors import ModelError
-from alstm_ros.types import Detections, Float32, Int64
+from alstm_ros.types import Float32, Int64
 
 KIND = "association"
 """What the model file's metadata says that it is."""
-VERSION = "1"
+VERSION = "2"
 """The layout of inputs and outputs that this code speaks."""
 MODELS = {"default": Path(__file__).resolve().parents[1] / "models" / "association.onnx"}
 """Names of the files that come with the package."""
 STATES = ("h1", "c1", "h2", "c2")
-_LOOKS_MEMORY = 0.9
-"""Share of a track's running appearance that stays at each detection."""
 
 Run = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 """Runs the model file: arrays by input name to arrays by output name."""
@@ -112,8 +111,7 @@ class LearnedAssociator:
         """
         self._run, self._layout = run, layout
         self.pairs, self.x = np.zeros((0, PAIR), np.float32), np.zeros((0, STEP), np.float32)
-        self._frame: Geometry | None = None
-        self._looks = Looks()
+        self._memory = Memory()
         self._states = {name: np.zeros((0, layout.hidden), np.float32) for name in STATES}
         self._keys = np.zeros((0, layout.embedding + 2), np.float32)
 
@@ -124,10 +122,8 @@ class LearnedAssociator:
 
     def correct(self, candidates: Candidates) -> Float32:
         """What to add to the pairs' costs: `(P,)` float32, within the layout's bound."""
-        self._frame = Geometry.of(candidates)
         self._grow(candidates.tracks.slots)
-        looks, seen = self._looks(candidates)
-        self.pairs = pair_features(self._frame, looks, seen)
+        self.pairs = pair_features(self._memory.frame(candidates))
         if not len(self.pairs):
             return np.zeros(0, np.float32)
         keys = self._keys[candidates.tracks.slots[candidates.rows]]
@@ -137,11 +133,10 @@ class LearnedAssociator:
         self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
     ) -> Refinement:
         """One step for matched and newborn tracks; see associator.Associator."""
-        looks, _ = self._looks(candidates)
-        frame = self._frame if self._frame and self._frame.candidates is candidates else Geometry.of(candidates)
-        self.x = x = step_features(frame, candidates.costs + corrections, rows, columns, born, looks)
+        frame = self._memory.frame(candidates)
+        self.x = x = step_features(frame, candidates.costs + corrections, rows, columns, born)
         which, found = np.concatenate([candidates.tracks.slots[rows], slots]), np.concatenate([columns, born])
-        self._looks.learn(candidates, which, found, len(rows))
+        self._memory.learn(candidates, which, found, len(rows))
         if not len(which):
             nothing = np.zeros(0, np.float32)
             return Refinement(np.zeros((0, 4), np.float32), nothing, nothing, np.zeros((0, self.width), np.float32))
@@ -183,49 +178,6 @@ class LearnedAssociator:
         feed["pairs"] = np.zeros((1, PAIR), np.float32) if pairs is None else pairs
         feed["keys"] = np.zeros((1, self._keys.shape[1]), np.float32) if keys is None else keys
         return self._run(feed)
-
-
-class Looks:
-    """Appearance vectors: of a frame's detections, and a running mean for each track."""
-
-    def __init__(self) -> None:
-        """Starts with nothing seen."""
-        self._seen = np.zeros((0, APPEARANCE), np.float32)
-        self._mean: Float32 | None = None
-        self._projection = np.zeros((0, APPEARANCE), np.float32)
-
-    def __call__(self, candidates: Candidates) -> tuple[Float32 | None, Float32 | None]:
-        """Vectors of detections `(N, APPEARANCE)` and of tracks `(T, APPEARANCE)`, or None where there are none."""
-        looks = self._of(candidates.detections)
-        if looks is None:
-            return None, None
-        self._grow(candidates.tracks.slots)
-        return looks, self._seen[candidates.tracks.slots]
-
-    def learn(self, candidates: Candidates, slots: Int64, columns: Int64, matched: int) -> None:
-        """Takes over the vectors of the first `matched` tracks and of the newborn ones after them."""
-        looks = self._of(candidates.detections)
-        if looks is None or not len(slots):
-            return
-        self._grow(slots)
-        self._seen[slots[matched:]] = 0
-        mixed = _LOOKS_MEMORY * self._seen[slots] + (1 - _LOOKS_MEMORY) * looks[columns]
-        self._seen[slots] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)
-
-    def _of(self, detections: Detections) -> Float32 | None:
-        features = detections.features
-        if features is None or not len(detections):
-            return None
-        if features.shape[1] != len(self._projection):
-            # a fixed random projection keeps angles, whatever the detector's width
-            draw = np.random.default_rng(APPEARANCE).standard_normal((features.shape[1], APPEARANCE))
-            self._projection = draw.astype(np.float32)
-        return appearance(detections, self._projection)
-
-    def _grow(self, slots: Int64) -> None:
-        need = int(slots.max(initial=-1)) + 1
-        if need > len(self._seen):
-            self._seen = np.pad(self._seen, ((0, max(need, 2 * len(self._seen)) - len(self._seen)), (0, 0)))
 
 
 def refine(candidates: Candidates, rows: Int64, found: Int64, change: NDArray[Any]) -> Float32:

@@ -13,10 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from alstm_ros.association.features import APPEARANCE, DOUBT, PAIR, STEP
-
-GEOMETRY = STEP - APPEARANCE - 1
-"""Length of the part of a step's features that is not appearance."""
+from alstm_ros.association.features import APPEARANCE, DOUBT, GEOMETRY, PAIR, STEP
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 Errors are of two kinds, some that last over frames (a detector that does not like a pose goes on not liking it) and
 some that are new in each frame. Sizes are in box heights, scores are logits, durations in seconds, so that one set of
-numbers serves every frame rate and resolution.
+numbers serves every frame rate and resolution. `python -m bench.noise` measures the same things of real detectors; the
+ranges of `draw_noise` hold what it finds for the package's own detector, YOLOX-nano and NanoDet-Plus on COCO's labels
+(docs/measurements/noise.json), and go beyond on the good side, for there are better detectors than these.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ FALSE = -1
 """Truth of a detection that is no object."""
 DOUBLE = -2
 """Truth of a second detection of the object in row 0 of the scene's arrays; of that in row k it is DOUBLE - k."""
+_SHORTEST, _LONGEST = 0.1, 8.0
+"""Seconds that false detections last, evenly spread in their logarithm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Noise:
 
     Attributes:
         jitter: standard deviation of the box, in its heights.
+        tails: spread of the logarithm of that, from object to object and moment to moment.
         shrink: how far a hidden object's box shrinks to its visible part; 0 for detectors that guess the whole.
         lasting: share of the variance of boxes and scores that lasts over frames.
         memory: seconds after which a lasting error is forgotten.
@@ -38,6 +43,8 @@ class Noise:
         clutter: false detections a frame, in plain clutter that stays for a while.
         shadow: the same for each object, most of them near objects: arms, luggage, reflections, two people as one.
         double: probability of a second, worse box on an object.
+        false: logit of the score of false ones, and its standard deviation.
+        blink: probability that a false detection is there in a frame of its life.
         floor: scores below this are not reported.
         nms: boxes that overlap a better one by more than this are not reported.
         width: length of the appearance vector, 0 for none.
@@ -46,6 +53,7 @@ class Noise:
     """
 
     jitter: float = 0.02
+    tails: float = 0.3
     shrink: float = 0.3
     lasting: float = 0.5
     memory: float = 0.3
@@ -57,6 +65,8 @@ class Noise:
     clutter: float = 2.0
     shadow: float = 0.1
     double: float = 0.06
+    false: tuple[float, float] = (-1.2, 0.8)
+    blink: float = 0.7
     floor: float = 0.1
     nms: float = 0.7
     width: int = 0
@@ -74,20 +84,27 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
     Returns:
         Its noise.
     """
+
+    def between(low: float, high: float) -> float:
+        return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+
     return Noise(
-        jitter=float(np.exp(rng.uniform(np.log(0.004), np.log(0.05)))),
+        jitter=between(0.004, 0.05),
+        tails=float(rng.uniform(0.0, 0.7)),
         shrink=float(rng.uniform(0.0, 0.6)) if rng.random() < 0.5 else 0.0,
         lasting=float(rng.uniform(0.2, 0.8)),
-        memory=float(np.exp(rng.uniform(np.log(0.1), np.log(1.0)))),
-        score=float(rng.uniform(1.6, 4.2)),
+        memory=between(0.1, 1.0),
+        score=float(rng.uniform(0.8, 4.2)),
         spread=float(rng.uniform(0.5, 1.3)),
         hiding=float(rng.uniform(2.0, 6.5)),
-        small=float(rng.uniform(0.0, 2.0)),
-        drop=float(np.exp(rng.uniform(np.log(0.002), np.log(0.1)))),
+        small=float(rng.uniform(0.0, 2.5)),
+        drop=between(0.002, 0.1),
         clutter=float(rng.uniform(0.0, 6.0)),
-        shadow=float(rng.uniform(0.0, 1.2)),
-        double=float(rng.uniform(0.0, 0.8)),
-        floor=0.1,
+        shadow=between(0.03, 3.0),
+        double=between(0.02, 1.2),
+        false=(float(rng.uniform(-1.9, -0.6)), float(rng.uniform(0.4, 1.2))),
+        blink=float(rng.uniform(0.3, 0.95)),
+        floor=0.1 if rng.random() < 0.7 else float(rng.uniform(0.1, 0.6)),  # some users ask for the sure ones only
         nms=float(rng.uniform(0.55, 0.8)),
         width=width if rng.random() < 0.4 else 0,
         likeness=float(rng.uniform(0.2, 0.95)),
@@ -109,11 +126,12 @@ class Detector:
         self._scene, self._noise, self._rng = scene, noise, rng
         self._rows = scene.rows()
         self._known, self._who = np.unique(scene.ids, return_inverse=True)
-        self._lasting = rng.standard_normal((len(self._known), 5))  # errors of the four sides and of the score
+        self._lasting = rng.standard_normal((len(self._known), 6))  # errors of the box, of the score, and how large
         wide = max(noise.width, 1)
         own, common = _unit(rng.standard_normal((len(self._known), wide))), _unit(rng.standard_normal((1, wide)))
         self._looks = _unit(np.sqrt(1 - noise.uniform) * own + np.sqrt(noise.uniform) * common)
-        self._clutter = np.zeros((0, 5))  # boxes and logits of what is no object
+        self._clutter = np.zeros((0, 7))  # cxcywh, logit, life left and the object it clings to, of what is no object
+        self._where = np.full((len(self._known), 4), np.nan)  # cxcywh of each object when last in the scene
         self._hidden = np.zeros(len(self._known))  # seconds for which an object is still missed
         self._dt = 1 / 30 if len(scene) < 2 else float(np.median(np.diff(scene.stamps_ns))) / 1e9
 
@@ -130,7 +148,8 @@ class Detector:
         keep = np.exp(-self._dt / noise.memory)
         self._lasting = keep * self._lasting + np.sqrt(1 - keep**2) * rng.standard_normal(self._lasting.shape)
         error = np.sqrt(noise.lasting) * self._lasting[who]
-        error = error + np.sqrt(1 - noise.lasting) * rng.standard_normal(error.shape)  # (n, 5) of unit variance
+        error = error + np.sqrt(1 - noise.lasting) * rng.standard_normal(error.shape)  # (n, 6) of unit variance
+        error[:, :4] *= np.exp(noise.tails * error[:, 5:])
         boxes = self._boxes(self._scene.boxes[part].astype(np.float64), visible, error[:, :4])
         tall = np.maximum(self._scene.boxes[part, 3] - self._scene.boxes[part, 1], 1.0)
         logits = noise.score + noise.spread * error[:, 4] - noise.hiding * (1 - visible) ** 1.5
@@ -146,7 +165,7 @@ class Detector:
 
         extra = np.flatnonzero(~missed & (rng.random(len(who)) < noise.double))
         worse = self._doubles(boxes[extra])
-        clutter = self._false(boxes)
+        clutter = self._false(frame, who, self._scene.boxes[part].astype(np.float64))
         everything = np.concatenate([boxes[~missed], worse, clutter[:, :4]])
         logits = np.concatenate([logits[~missed], logits[extra] - rng.uniform(1.5, 5.0, len(extra)), clutter[:, 4]])
         truth = np.concatenate([truth[~missed], DOUBLE - truth[extra], np.full(len(clutter), FALSE)])
@@ -192,29 +211,59 @@ class Detector:
         size[:, :2] += self._rng.uniform(-0.2, 0.2, (len(boxes), 2)) * size[:, 2:]
         return cxcywh_to_xyxy(size)
 
-    def _false(self, boxes: Float64) -> Float64:
-        """What is no object: `(n, 5)`, most of it near objects, all of it staying for a while."""
-        rng, rate = self._rng, self._noise.clutter + self._noise.shadow * len(boxes)
-        stay = np.exp(-self._dt / 0.4)
-        self._clutter = self._clutter[rng.random(len(self._clutter)) < stay]
-        born = rng.poisson(rate * (1 - stay))
-        wide, high = self._scene.size
-        if born:
-            tall = np.exp(rng.uniform(np.log(20), np.log(0.6 * high), born))
-            if len(boxes):
-                like = boxes[rng.integers(len(boxes), size=born)]
-                tall = np.where(rng.random(born) < 0.7, (like[:, 3] - like[:, 1]) * rng.uniform(0.4, 1.2, born), tall)
-                near = (like[:, :2] + like[:, 2:]) / 2 + rng.normal(0, 0.6, (born, 2)) * tall[:, None]
-                middle = np.where(rng.random((born, 1)) < 0.5, near, rng.uniform([0, 0], [wide, high], (born, 2)))
-            else:
-                middle = rng.uniform([0, 0], [wide, high], (born, 2))
-            size = np.stack([middle[:, 0], middle[:, 1], tall * rng.uniform(0.3, 0.8, born), tall], axis=1)
-            fresh = np.concatenate([cxcywh_to_xyxy(size), rng.normal(-1.4, 0.9, (born, 1))], axis=1)
-            self._clutter = np.concatenate([self._clutter, fresh])
-        now = self._clutter.copy()
-        now[:, :4] += rng.normal(0, self._noise.jitter, (len(now), 4)) * (now[:, 3:4] - now[:, 1:2])
+    def _false(self, frame: int, who: Int64, boxes: Float64) -> Float64:
+        """What is no object: `(n, 5)`; most of it near objects, to some of which it clings, some of it for long."""
+        noise, rng = self._noise, self._rng
+        size = xyxy_to_cxcywh(boxes)
+        self._follow(frame, who, size)
+        rate = noise.clutter + noise.shadow * len(boxes)
+        if frame:
+            # of lives spread evenly in their logarithm, so many begin in a frame that `rate` are there at any time
+            mean = (_LONGEST - _SHORTEST) / np.log(_LONGEST / _SHORTEST)
+            life = np.exp(rng.uniform(np.log(_SHORTEST), np.log(_LONGEST), rng.poisson(rate * self._dt / mean)))
+        else:  # those who are there at a moment are the longer lived ones
+            life = rng.uniform(_SHORTEST, _LONGEST, rng.poisson(rate))
+            life *= rng.random(len(life))
+        if len(life):
+            self._clutter = np.concatenate([self._clutter, self._born(life, who, size)])
+        now = self._clutter[rng.random(len(self._clutter)) < noise.blink, :5]
+        now[:, :2] += rng.normal(0, noise.jitter, (len(now), 2)) * now[:, 3:4]
+        now[:, 2:4] *= np.exp(rng.normal(0, noise.jitter, (len(now), 2)))
         now[:, 4] += rng.normal(0, 0.5, len(now))
-        return np.asarray(now[rng.random(len(now)) < 0.7])
+        return np.concatenate([cxcywh_to_xyxy(now[:, :4]), now[:, 4:]], axis=1)
+
+    def _follow(self, frame: int, who: Int64, size: Float64) -> None:
+        """Ages what is no object, and moves it with the camera or with the object that it clings to."""
+        clutter, affines = self._clutter, self._scene.affines
+        if affines is not None and len(clutter):
+            clutter[:, :2] = clutter[:, :2] @ affines[frame, :, :2].T + affines[frame, :, 2]
+        before = self._where.copy()
+        self._where[:] = np.nan
+        self._where[who] = size
+        to = clutter[:, 6].astype(np.int64)
+        clings = np.flatnonzero(to >= 0)
+        was, now = before[to[clings]], self._where[to[clings]]
+        ratio = now[:, 3:] / was[:, 3:]
+        clutter[clings, :2] = now[:, :2] + (clutter[clings, :2] - was[:, :2]) * ratio
+        clutter[clings, 2:4] *= ratio
+        clutter[:, 5] -= self._dt
+        self._clutter = clutter[(clutter[:, 5] > 0) & np.isfinite(clutter[:, :4]).all(axis=1)]
+
+    def _born(self, life: Float64, who: Int64, size: Float64) -> Float64:
+        """New ones, `(n, 7)`."""
+        rng, n = self._rng, len(life)
+        wide, high = self._scene.size
+        tall = np.exp(rng.uniform(np.log(20), np.log(0.6 * high), n))
+        middle = rng.uniform([0, 0], [wide, high], (n, 2))
+        clings = np.full(n, -1)
+        if len(size):
+            which = rng.integers(len(size), size=n)
+            tall = np.where(rng.random(n) < 0.7, size[which, 3] * rng.uniform(0.4, 1.2, n), tall)
+            near = rng.random(n) < 0.7
+            middle[near] = (size[which, :2] + rng.normal(0, 0.45, (n, 2)) * tall[:, None])[near]
+            clings = np.where(near & (rng.random(n) < 0.4), who[which], -1)
+        score = rng.normal(*self._noise.false, n)
+        return np.column_stack([middle, tall * rng.uniform(0.3, 0.8, n), tall, score, life, clings])
 
     def _appearance(self, who: Int64, visible: Float64) -> Float32:
         """Unit vectors, alike for the same object as far as the detector's likeness and what is seen allow."""

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.association.associator import Candidates, Refinement
-from alstm_ros.association.features import Geometry, pair_features, step_features
-from alstm_ros.association.lstm import LearnedAssociator, Looks
+from alstm_ros.association.features import pair_features, step_features
+from alstm_ros.association.lstm import LearnedAssociator
 from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.memory import Memory
 from alstm_ros.boxes import xyxy_to_cxcywh
 from alstm_ros.config import Config
 from alstm_ros.learning.noise import DOUBLE, FALSE, Detector
@@ -101,7 +102,7 @@ class Recorder:
             mistakes: how many wrong matches are forced, a second.
         """
         self._scene, self._rng, self._inner, self._mistakes = scene, rng, inner, mistakes
-        self._looks = Looks()
+        self._memory = Memory()
         self._lives: dict[int, _Life] = {}
         self._serial = 0
         self._log: defaultdict[str, list[NDArray[Any]]] = defaultdict(list)
@@ -128,7 +129,7 @@ class Recorder:
         self._add("pair_column", columns.astype(np.int32))
         if self._inner is None:
             out = np.zeros(len(rows), np.float32)
-            pairs = pair_features(Geometry.of(candidates), *self._looks(candidates))
+            pairs = pair_features(self._memory.frame(candidates))
         else:
             out = self._inner.correct(candidates).copy()
             pairs = self._inner.pairs
@@ -149,10 +150,9 @@ class Recorder:
         scene = self._scene
         which, found = np.concatenate([candidates.tracks.slots[rows], slots]), np.concatenate([columns, born])
         if self._inner is None:
-            looks, _ = self._looks(candidates)
-            self._looks.learn(candidates, which, found, len(rows))
             totals = candidates.costs + corrections
-            x = step_features(Geometry.of(candidates), totals, rows, columns, born, looks)
+            x = step_features(self._memory.frame(candidates), totals, rows, columns, born)
+            self._memory.learn(candidates, which, found, len(rows))
             nothing = np.full(len(found), np.nan, np.float32)
             plain, scores = candidates.detections.boxes[found], candidates.detections.scores[found]
             answer = Refinement(plain, scores, nothing, np.zeros((len(found), 0), np.float32))

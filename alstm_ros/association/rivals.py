@@ -1,0 +1,128 @@
+"""Who competes: boxes that cover one another, pairs that want the same track or detection.
+
+Everything works on lists of those that touch, never on tables of all with all: at 300 objects nearly all do not.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from alstm_ros.association.associator import Candidates
+from alstm_ros.types import Float32, Float64, Int64
+
+_TEMPERATURE = 0.2
+"""Costs that differ by this much are e times as likely, by the rules."""
+FAR = 1.0
+"""The margin where there is no rival."""
+
+
+def margins(tracks: int, detections: int, rows: Int64, columns: Int64, costs: Float32) -> Float32:
+    """How much cheaper each pair is than its best rival in its row and in its column.
+
+    Args:
+        tracks: T.
+        detections: N.
+        rows: `(P,)` each pair's track.
+        columns: `(P,)` its detection.
+        costs: `(P,)` its cost.
+
+    Returns:
+        `(P, 2)`, capped at one either way; one where there is no rival.
+    """
+    out = np.empty((len(rows), 2), np.float32)
+    for side, (count, index) in enumerate(((tracks, rows), (detections, columns))):
+        order = np.lexsort((costs, index))
+        group, sorted_costs = index[order], costs[order]
+        first = np.flatnonzero(np.diff(group, prepend=-1))  # where each group's cheapest is
+        best, second = np.full((2, count), np.inf, np.float32)
+        best[group[first]] = sorted_costs[first]
+        more = first[first + 1 < np.append(first[1:], len(order))] + 1
+        second[group[more]] = sorted_costs[more]
+        least = best[index]
+        rival = np.where(costs <= least, second[index], least)
+        out[:, side] = np.clip(rival - costs, -FAR, FAR)
+    return out
+
+
+def doubt(candidates: Candidates) -> Float32:
+    """How far the rules leave a pair open, `(P,)` in 0..1.
+
+    Two times the chance, at a softmax over the pair's row or column and "none", that the rules' own favourite there is
+    wrong, at most 1. What the rules are sure of is not touched: nearly all of it is right.
+    """
+    chance = np.exp(np.minimum((candidates.limit - candidates.costs) / _TEMPERATURE, 30))
+    open_by = np.zeros(len(chance))
+    sides = ((candidates.rows, len(candidates.tracks)), (candidates.columns, len(candidates.detections)))
+    for index, count in sides:
+        mass = 1 + np.bincount(index, chance, count)
+        best = np.ones(count)
+        np.maximum.at(best, index, chance)
+        open_by = np.maximum(open_by, (1 - best / mass)[index])
+    return np.minimum(2 * open_by, 1).astype(np.float32)
+
+
+def paired_iou(a: Float32, b: Float32) -> Float32:
+    """IoU of each box with the one in the same row: `(P, 4)` xyxy each to `(P,)`."""
+    size = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
+    inner = size[:, 0] * size[:, 1]
+    outer = areas(a) + areas(b) - inner
+    return np.asarray(inner / np.maximum(outer, 1e-6), np.float32)
+
+
+def areas(boxes: Float32) -> Float32:
+    """`(N, 4)` xyxy to `(N,)`."""
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+
+
+def touching(boxes: Float32) -> tuple[Int64, Int64, Float32]:
+    """The pairs of boxes that overlap: `(Q,)` one, `(Q,)` the other, `(Q,)` pixels that they share; each pair once."""
+    order = np.argsort(boxes[:, 0], kind="stable")
+    a = boxes[order]
+    # in the order of left sides, a box can only meet those that begin before it ends
+    reach = np.searchsorted(a[:, 0], a[:, 2]) - np.arange(1, len(a) + 1)
+    reach = np.maximum(reach, 0)
+    one = np.repeat(np.arange(len(a)), reach)
+    other = np.arange(len(one)) - np.repeat(np.cumsum(reach) - reach, reach) + one + 1
+    high = np.minimum(a[one, 3], a[other, 3]) - np.maximum(a[one, 1], a[other, 1])
+    hit = np.flatnonzero(high > 0)
+    one, other, high = one[hit], other[hit], high[hit]
+    wide = np.minimum(a[one, 2], a[other, 2]) - a[other, 0]
+    return order[one].astype(np.int64), order[other].astype(np.int64), np.asarray(wide * high, np.float32)
+
+
+def crowding(boxes: Float32, scores: Float32 | None = None) -> tuple[Float32, Float32]:
+    """How much of each box others share.
+
+    Args:
+        boxes: `(N, 4)` xyxy.
+        scores: `(N,)`, or None where no box is better than another.
+
+    Returns:
+        `(N,)` the largest IoU with another box, and `(N,)` the largest share of the box inside one of a better score.
+    """
+    most, covered = np.zeros((2, len(boxes)), np.float32)
+    if len(boxes) < 2:  # one alone has no neighbour
+        return most, covered
+    one, other, shared = touching(boxes)
+    size = np.maximum(areas(boxes), 1e-6)
+    overlap = shared / np.maximum(size[one] + size[other] - shared, 1e-6)
+    np.maximum.at(most, one, overlap)
+    np.maximum.at(most, other, overlap)
+    if scores is not None:
+        for worse, better in ((one, other), (other, one)):
+            under = scores[better] > scores[worse]
+            np.maximum.at(covered, worse[under], (shared / size[worse])[under])
+    return most, covered
+
+
+def place(candidates: Candidates, rows: Int64, columns: Int64) -> tuple[Int64, Float64]:
+    """Where some pairs are among the candidates, which are in the order of rows and then of columns.
+
+    Returns:
+        `(M,)` the index, and `(M,)` 1 where the pair is there, else 0 and the index means nothing.
+    """
+    wide = max(len(candidates.detections), 1)
+    keys = candidates.rows * wide + candidates.columns
+    wanted = rows * wide + columns
+    index = np.minimum(np.searchsorted(keys, wanted), max(len(keys) - 1, 0))
+    return index.astype(np.int64), (keys[index] == wanted).astype(np.float64) if len(keys) else np.zeros(len(rows))

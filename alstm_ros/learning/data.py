@@ -45,10 +45,10 @@ class DataConfig:
 
     sequences: str = ""
     hold_every: int = 5
-    simulated: float = 0.4
+    simulated: float = 0.5
     bootstrapped: str = ""
     own: float = 0.6
-    clips: int = 360
+    clips: int = 260
     frames: int = 240
     window: int = 48
     lead: int = 6
@@ -144,7 +144,7 @@ def draw_clip(rng: np.random.Generator, sources: Sequence[Scene], config: DataCo
     return replace(clip, affines=None) if rng.random() < 0.25 else clip
 
 
-def make_tape(  # noqa: PLR0913  # sources of three kinds
+def make_tape(
     seed: Sequence[int],
     sources: Sequence[Scene],
     config: DataConfig,

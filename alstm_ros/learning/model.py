@@ -31,7 +31,7 @@ class ModelConfig:
         appearance: whether the step reads the appearance vector.
     """
 
-    hidden: int = 96
+    hidden: int = 64
     embedding: int = 32
     head: int = 64
     pair: int = 48

@@ -77,7 +77,7 @@ class TrainConfig:
     """
 
     seed: int = 0
-    steps: tuple[int, ...] = (700, 700, 800)
+    steps: tuple[int, ...] = (700, 700, 1000)
     batch: int = 24
     rate: float = 2e-3
     decay: float = 1e-4

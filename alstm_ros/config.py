@@ -145,13 +145,13 @@ class EngineConfig(_Group):
     )
     runtime: str = option(
         "auto",
-        "What runs the models: onnxruntime; tensorrt (ONNX Runtime answers while TensorRT builds); auto is tensorrt "
-        "where it is installed and a GPU answers, else onnxruntime.",
-        choices=("auto", "onnxruntime", "tensorrt"),
+        "What runs the models: onnxruntime (on the processor); cuda (ONNX Runtime's CUDA provider); tensorrt. The "
+        "processor answers until the GPU is ready. auto is the best that is installed where a GPU answers.",
+        choices=("auto", "onnxruntime", "cuda", "tensorrt"),
     )
     precision: str = option(
         "fp16",
-        "What TensorRT computes convolutions and matrix products in; the rest and the CPU stay at fp32.",
+        "What the GPU computes convolutions and matrix products in; the rest and the CPU stay at fp32.",
         choices=("fp16", "fp32"),
     )
     device: int = option(0, "Index of the GPU.", low=0, high=63)

@@ -101,7 +101,7 @@ def tensorrt(place: Workplace, path: Path, precision: str, reference: Engine) ->
         "build_seconds": round(built, 3),
         "load_seconds": round(loaded, 3),
         "memory_bytes": free - place.free_memory(),
-        "layers": dict(getattr(engine, "layers", {})),
+        "layers": dict(engine.status.layers),
     }
     return engine, about, engine.close
 

@@ -195,16 +195,7 @@ class ICudaEngine:
         return IExecutionContext(self._world, self)
 
     def create_engine_inspector(self) -> Any:
-        layers = [
-            {
-                "LayerType": "Convolution",
-                "Outputs": [{"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}],
-            },
-            {"LayerType": "Convolution", "Outputs": [{"Format/Datatype": "Half"}]},
-            {"LayerType": "SoftMax", "Outputs": [{"Format/Datatype": "Float"}]},
-            "a name alone, as with less verbosity",
-        ]
-        text = json.dumps({"Layers": layers})
+        text = json.dumps({"Layers": self._world.inspected})
         return SimpleNamespace(get_engine_information=lambda _: text)
 
 
@@ -281,6 +272,7 @@ class SimulatedTensorRT:
         self.knows_int64 = not version.startswith("8")
         self.refuse_contexts, self.fail, self.distort = False, "", 1
         self.raises: Exception | None = None
+        self.inspected: list[Any] = []
         self.contexts = self.enqueued = self.loads = 0
         self.ran: list[dict[str, tuple[int, ...]]] = []
         self._logger: Any = None

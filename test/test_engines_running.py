@@ -216,6 +216,13 @@ def test_warming_up_leaves_the_usual_shape_captured(tmp_path: Path) -> None:
 
 
 def test_the_inspectors_words_become_types(step: World) -> None:
+    half = {"Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}
+    step.module.inspected = [
+        {"LayerType": "Convolution", "Outputs": [half]},
+        {"LayerType": "Convolution", "Outputs": [{"Format/Datatype": "Half"}]},
+        {"LayerType": "SoftMax", "Outputs": [{"Format/Datatype": "Float"}]},
+        "a name alone, as with less verbosity",
+    ]
     plan = LoadedPlan(step.flavour, step.prepared.onnx)
     assert plan.layers() == {"convolution": {"fp16": 2}, "softmax": {"fp32": 1}}
     with pytest.raises(EngineFailure, match=r"cannot load the engine: .*the plan is empty"):

@@ -139,10 +139,35 @@ def test_it_answers_while_it_builds_and_tells_how_far(world: World) -> None:
     world.gate.set()
     world.until(lambda: world.engine.status.message == "TensorRT waits for a frame.")
     world.until(world.switched, step_inputs())
-    assert world.engine.status == EngineStatus("tensorrt", "fp32")
+    status = world.engine.status
+    assert status == EngineStatus("tensorrt", "fp32", layers=status.layers)
+    assert {kind for counts in status.layers.values() for kind in counts} == {"fp32"}
     ran = len(world.module.ran)
     assert_same(world.fallback(step_inputs(seed=4)), world.engine(step_inputs(seed=4)))
     assert len(world.module.ran) == ran + 1
+
+
+@pytest.mark.parametrize(
+    ("kinds", "precision"), [(["Half", "Float"], "fp16"), (["Float", "Float"], "fp32"), ([], "fp16")]
+)
+def test_fp16_is_said_only_where_a_layer_runs_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, kinds: list[str], precision: str
+) -> None:
+    caplog.set_level(logging.INFO, "alstm_ros")
+    world = World(tmp_path, recurrent_step(), "fp16")
+    flavour = tensorrt_api.Flavour("tensorrt", "10.3.0", world.module, tensorrt_api._logger(world.module))
+    monkeypatch.setattr(tensorrt_api, "find", lambda *_: flavour)
+    world.module.inspected = [{"LayerType": "Gemm", "Outputs": [{"Format/Datatype": kind}]} for kind in kinds]
+    world.gate.set()
+    world.engine.settle()
+    assert world.engine.status.precision == precision
+    warned = [r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING]
+    assert warned == (
+        ["engine.precision is fp16, but TensorRT runs model.onnx in gemm 2 fp32."] if precision == "fp32" else []
+    )
+    [line] = [r.getMessage() for r in caplog.records if "runs on Orin; layers: " in r.getMessage()]
+    assert ("fp16" in line, "fp32" in line) == ("Half" in kinds or not kinds, True)
+    world.engine.close()
 
 
 def test_what_it_was_not_built_for_goes_to_the_fallback(world: World) -> None:
@@ -171,7 +196,7 @@ def test_a_failure_while_running_costs_no_answer_and_is_told_once(
     assert world.clock.waiting.wait(PATIENCE)
     status = world.engine.status
     assert (status.runtime, status.degraded, status.progress) == ("onnxruntime", True, None)
-    assert "ONNX Runtime answers instead, and tries again in 5 s." in status.message
+    assert "ONNX Runtime answers on the processor instead, and tries again in 5 s." in status.message
     for seed in range(5):
         assert_same(world.fallback(step_inputs(seed=seed)), world.engine(step_inputs(seed=seed)))
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
@@ -228,7 +253,7 @@ def test_what_cannot_change_is_not_tried_again(world: World, failure: Exception)
     world.failures = [failure]
     world.gate.set()
     world.until(lambda: world.engine.status.degraded)
-    assert world.engine.status.message == f"{failure} ONNX Runtime answers instead, for good."
+    assert world.engine.status.message == f"{failure} ONNX Runtime answers on the processor instead, for good."
     world.until(lambda: not world.engine._thread.is_alive())
     assert (world.starts, world.clock.pauses) == (1, [])
     assert_same(world.fallback(step_inputs()), world.engine(step_inputs()))
@@ -479,7 +504,10 @@ def test_tensorrt_without_a_gpu_answers_and_says_why(tmp_path: Path, monkeypatch
     engine = engines.load(tmp_path / "model.onnx", EngineConfig(threads=1, runtime="tensorrt"))
     engine.settle()
     assert engine.status.degraded
-    assert "cudaErrorNoDevice (100). ONNX Runtime answers instead, and tries again in 5 s." in engine.status.message
+    assert (
+        "cudaErrorNoDevice (100). ONNX Runtime answers on the processor instead, and tries again in 5 s."
+        in engine.status.message
+    )
     assert engine(step_inputs())["score"].shape == (5,)
     engine.close()
 

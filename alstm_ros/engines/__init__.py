@@ -21,16 +21,17 @@ def _onnxruntime(model: Path, config: EngineConfig, _: Sizes) -> Engine:
     return OnnxRuntimeEngine(model, config)
 
 
-def _tensorrt(model: Path, config: EngineConfig, sizes: Sizes) -> Engine:
-    from alstm_ros.engines.accelerated import accelerate  # noqa: PLC0415  # ONNX Runtime alone needs nothing of it
+def _accelerated(model: Path, config: EngineConfig, sizes: Sizes) -> Engine:
+    from alstm_ros.engines.choice import accelerate  # noqa: PLC0415  # ONNX Runtime alone needs nothing of it
 
     return accelerate(model, config, OnnxRuntimeEngine(model, config), sizes)
 
 
 ENGINES: dict[str, Callable[[Path, EngineConfig, Sizes], Engine]] = {
-    "auto": _tensorrt,
+    "auto": _accelerated,
     "onnxruntime": _onnxruntime,
-    "tensorrt": _tensorrt,
+    "cuda": _accelerated,
+    "tensorrt": _accelerated,
 }
 """Value of `engine.runtime` to what opens a model file with it; a runtime is imported when it is opened, not before."""
 

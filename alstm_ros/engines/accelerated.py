@@ -1,4 +1,4 @@
-"""TensorRT for a model file: from the file to an engine that answers, and behind it ONNX Runtime until then."""
+"""TensorRT for a model file: from the file to an engine that answers."""
 
 from __future__ import annotations
 
@@ -15,40 +15,14 @@ from alstm_ros.config import EngineConfig
 from alstm_ros.engines import tensorrt_api, tensorrt_build, tensorrt_graph
 from alstm_ros.engines.cache import PlanCache, PlanKey, open_cache
 from alstm_ros.engines.device import Device
-from alstm_ros.engines.engine import Engine, TensorSpec
+from alstm_ros.engines.engine import TensorSpec
 from alstm_ros.engines.failures import BuildFailedError, CancelledError, EngineFailure
 from alstm_ros.engines.profiles import ShapeProfile, make_profile
-from alstm_ros.engines.status import EngineStatus
-from alstm_ros.engines.switching import SwitchingEngine
+from alstm_ros.engines.status import told
 from alstm_ros.engines.tensorrt_api import Flavour
 from alstm_ros.engines.tensorrt_build import Plan, Progress
 
 LOG = logging.getLogger(__name__)
-
-
-def accelerate(path: Path, config: EngineConfig, fallback: Engine, sizes: Mapping[str, int] | None = None) -> Engine:
-    """Puts TensorRT before an engine, as the config wants it.
-
-    Args:
-        path: the model file.
-        config: the group `engine.*`.
-        fallback: the same file in ONNX Runtime.
-        sizes: name of a free axis, such as `height`, to the largest size that will be used.
-
-    Returns:
-        An engine that answers at once; `fallback` itself where TensorRT is neither wanted nor possible.
-
-    Raises:
-        DependencyError: `engine.runtime` is `tensorrt` and none is installed.
-    """
-    if config.runtime == "onnxruntime":
-        return fallback
-    if config.runtime == "auto" and not (tensorrt_api.installed() and tensorrt_api.driver_present()):
-        return fallback
-    if not tensorrt_api.installed():
-        tensorrt_api.find()  # raises the sentence that says what to install
-    job = Job(path, config, fallback.inputs, fallback.outputs, dict(sizes or {}))
-    return SwitchingEngine(fallback, job.start, EngineStatus("tensorrt", config.precision))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +71,15 @@ class Job:
             built = self.plan(flavour, cache, device.info.capability, device.info.name, progress)
             kernel_key = replace(built.key, driver=f"{device.info.driver} on {device.info.name}")
             loaded = LoadedPlan(flavour, built.data, cache.load(kernel_key) if flavour.portable else None)
+            layers = loaded.layers() or built.layers
             engine = TensorRTEngine(
-                loaded, device, built.profile, (self.inputs, self.outputs), built.metadata, self.config.precision
+                loaded,
+                device,
+                built.profile,
+                (self.inputs, self.outputs),
+                built.metadata,
+                self.config.precision,
+                layers,
             )
             engine.warm_up()
         except BaseException:
@@ -108,7 +89,14 @@ class Job:
         kernels = loaded.kernels()
         if kernels is not None:
             cache.store(kernel_key, kernels)
-        LOG.info("%s runs on %s; layers: %s", self.path.name, device.info.name, loaded.layers() or built.layers)
+        LOG.info("%s runs on %s; layers: %s.", self.path.name, device.info.name, told(layers))
+        if engine.status.precision != self.config.precision:
+            LOG.warning(
+                "engine.precision is %s, but TensorRT runs %s in %s.",
+                self.config.precision,
+                self.path.name,
+                told(layers),
+            )
         return engine
 
     def plan(
@@ -162,7 +150,7 @@ class Job:
                 raise BuildFailedError("The host has not enough memory to build the engine.") from error
             report = json.dumps(plan.layers)
             cache.store(key, report.encode() + b"\n" + plan.data)
-            LOG.info("Built %s in %s; layers: %s", self.path.name, self.config.precision, report)
+            LOG.info("Built %s in %s; layers: %s.", self.path.name, self.config.precision, told(plan.layers))
             return Built(key, plan.data, profile, model.metadata, plan.layers, cached=False)
 
 

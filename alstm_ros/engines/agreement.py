@@ -51,13 +51,14 @@ _SMALL = 0.01
 Outputs = Mapping[str, NDArray[Any]]
 
 
-def check(reference: Outputs, answer: Outputs, precision: str) -> dict[str, float]:
+def check(reference: Outputs, answer: Outputs, precision: str, name: str = "TensorRT") -> dict[str, float]:
     """Compares all floating outputs; class indices follow the scores and say nothing by themselves.
 
     Args:
         reference: name to output, from the runtime that is trusted.
         answer: the same from the other.
         precision: what the other computes in.
+        name: the other, for the sentence.
 
     Returns:
         Name to deviation.
@@ -71,7 +72,7 @@ def check(reference: Outputs, answer: Outputs, precision: str) -> dict[str, floa
     tolerance = TOLERANCES[precision]
     if worst is not None and not found[worst] <= tolerance:
         raise DisagreementError(
-            f"TensorRT answers the same frame differently than ONNX Runtime: output '{worst}' is off by "
+            f"{name} answers the same frame differently than ONNX Runtime on the processor: output '{worst}' is off by "
             f"{found[worst]:.2g} of its range, and {tolerance:g} is allowed in {precision}. "
             "Set engine.precision to fp32, or engine.runtime to onnxruntime."
         )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from alstm_ros.errors import AlstmError
 
 
@@ -43,3 +46,28 @@ class CancelledError(EngineFailure):
     """The build was stopped because its engine is no longer wanted."""
 
     lasting = True
+
+
+_MEMORY = r"out of memory|OutOfMemory|FAILED_ALLOCATION|cudaError 2\b|Failed to allocate memory|_ALLOC_FAILED"
+_DEVICE = r"cudaError|Cuda Runtime|Cuda Driver|CUDA failure|CUDNN failure|CUBLAS failure|CUDA error"
+
+
+def from_log(what: str, lines: Sequence[str]) -> EngineFailure:
+    """The failure that a library's log tells of.
+
+    Args:
+        what: beginning of the sentence, such as `TensorRT could not run the model`.
+        lines: the errors that it logged, oldest first.
+    """
+    text = " ".join(lines)
+    reason = _shorten(lines[-1]) if lines else "it gave no reason"
+    if re.search(_MEMORY, text, re.IGNORECASE):
+        return DeviceMemoryError(f"{what}: the GPU has not enough free memory ({reason}).")
+    if re.search(_DEVICE, text):
+        return DeviceLostError(f"{what}: the GPU reports an error ({reason}).")
+    return BuildFailedError(f"{what}: {reason}.")
+
+
+def _shorten(line: str) -> str:
+    """Without the place in the library's own source, which tells a user nothing."""
+    return re.sub(r"\s*\(?\bIn \w+ at \S+:\d+\)?", "", line).strip().rstrip(".")[:400]

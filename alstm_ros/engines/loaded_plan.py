@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from alstm_ros.engines import tensorrt_api
+from alstm_ros.engines import failures, tensorrt_api
 from alstm_ros.engines.device import Device
 from alstm_ros.engines.failures import UnsupportedModelError
 from alstm_ros.engines.profiles import states
@@ -39,7 +39,7 @@ class LoadedPlan:
         self._runtime = flavour.module.Runtime(flavour.logger)
         self.engine: Any = self._runtime.deserialize_cuda_engine(data)
         if self.engine is None:
-            raise tensorrt_api.failure("TensorRT cannot load the engine", flavour.errors())
+            raise failures.from_log("TensorRT cannot load the engine", flavour.errors())
         names = [self.engine.get_tensor_name(index) for index in range(self.engine.num_io_tensors)]
         self._dtypes = {name: tensorrt_api.numpy_dtype(self.engine.get_tensor_dtype(name)) for name in names}
         self._config, self._kernels = self._own_graphs(kernels)
@@ -68,7 +68,7 @@ class LoadedPlan:
         self.flavour.errors()
         made = self.engine.create_execution_context(*([] if self._config is None else [self._config]))
         if made is None:
-            raise tensorrt_api.failure("TensorRT cannot prepare the engine to run", self.flavour.errors())
+            raise failures.from_log("TensorRT cannot prepare the engine to run", self.flavour.errors())
         if made.active_optimization_profile < 0:  # 8.6 gives only the first context a profile by itself
             made.set_optimization_profile_async(0, device.stream)
             device.synchronize()
@@ -148,7 +148,7 @@ class Context:
 
     def _check(self, done: object, what: str) -> None:
         if not done:
-            raise tensorrt_api.failure(what, self._flavour.errors())
+            raise failures.from_log(what, self._flavour.errors())
 
 
 def _type_of(layer: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Model files through ONNX Runtime on the processor; the only importer of onnxruntime."""
+"""Model files through ONNX Runtime; the only importer of onnxruntime."""
 
 from __future__ import annotations
 
@@ -26,40 +26,71 @@ DTYPES = {
 }
 
 
-class OnnxRuntimeEngine:
-    """An ONNX file in an ONNX Runtime session."""
+CPU = "CPUExecutionProvider"
+CUDA = "CUDAExecutionProvider"
 
-    def __init__(self, model: Path, config: EngineConfig) -> None:
+
+def runtime() -> Any:
+    """The module onnxruntime.
+
+    Raises:
+        DependencyError: it is not installed.
+    """
+    try:
+        import onnxruntime  # noqa: PLC0415  # `import alstm_ros` must not load it
+    except ImportError as error:
+        raise DependencyError(
+            "Running model files needs ONNX Runtime, for which there is no rosdep key; "
+            f"install it with 'pip install onnxruntime' ({error})."
+        ) from error
+    return onnxruntime
+
+
+def open_session(model: Path | bytes, name: str, config: EngineConfig, providers: list[Any]) -> Any:
+    """Reads and optimises a model.
+
+    Args:
+        model: the file, or its content.
+        name: of the file, for the sentence.
+        config: the group `engine.*`.
+        providers: what may run it, the first choice first, as ONNX Runtime takes them.
+
+    Raises:
+        DependencyError: ONNX Runtime is not installed.
+        ModelError: this is no ONNX model that it can run.
+    """
+    ort = runtime()
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = config.threads
+    options.inter_op_num_threads = 1
+    # Waiting threads sleep: where other nodes share the processors, threads that spin delay the one that works.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.use_deterministic_compute = True
+    options.log_severity_level = 3  # errors only; they reach the user as ModelError
+    try:
+        return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=providers)
+    except Exception as error:  # onnxruntime's errors have no public base class
+        raise ModelError(
+            f"The model file {name} cannot be loaded by ONNX Runtime {ort.__version__}: {error}"
+        ) from error
+
+
+class OnnxRuntimeEngine:
+    """An ONNX file in an ONNX Runtime session on the processor."""
+
+    def __init__(self, model: Path, config: EngineConfig, session: Any = None) -> None:
         """Reads and optimises the model.
 
         Args:
             model: the file.
             config: the group `engine.*`.
+            session: the model in another session; one on the processor is opened when None.
 
         Raises:
             DependencyError: ONNX Runtime is not installed.
             ModelError: the file is no ONNX model that it can run.
         """
-        try:
-            import onnxruntime as ort  # noqa: PLC0415  # `import alstm_ros` must not load it
-        except ImportError as error:
-            raise DependencyError(
-                "Running model files needs ONNX Runtime, for which there is no rosdep key; "
-                f"install it with 'pip install onnxruntime' ({error})."
-            ) from error
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = config.threads
-        options.inter_op_num_threads = 1
-        # Waiting threads sleep: where other nodes share the processors, threads that spin delay the one that works.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.use_deterministic_compute = True
-        options.log_severity_level = 3  # errors only; they reach the user as ModelError
-        try:
-            self._session = ort.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's errors have no public base class
-            raise ModelError(
-                f"The model file {model} cannot be loaded by ONNX Runtime {ort.__version__}: {error}"
-            ) from error
+        self._session = session or open_session(model, model.name, config, [CPU])
         self._inputs = {value.name: _spec(value) for value in self._session.get_inputs()}
         self._outputs = {value.name: _spec(value) for value in self._session.get_outputs()}
         self._metadata = dict(self._session.get_modelmeta().custom_metadata_map)

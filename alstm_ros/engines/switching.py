@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from alstm_ros.engines import agreement
 from alstm_ros.engines.engine import Engine, Tensors, TensorSpec
 from alstm_ros.engines.failures import CancelledError, EngineFailure
-from alstm_ros.engines.status import EngineStatus
+from alstm_ros.engines.status import EngineStatus, title
 from alstm_ros.errors import AlstmError
 
 LOG = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ class SwitchingEngine:
         self._lock = threading.Lock()
         self._sample = _Sample()
         self._told: set[str] = set()
-        self._status = replace(fallback.status, progress=0.0, message=f"{_title(target.runtime)} is being built.")
+        self._status = replace(fallback.status, progress=0.0, message=f"{title(target.runtime)} is being built.")
         self._thread = threading.Thread(target=self._work, name=f"build {target.runtime}", daemon=True)
         atexit.register(self._stop)  # a build that runs into the interpreter's end would take it down
         self._thread.start()
@@ -212,7 +212,7 @@ class SwitchingEngine:
         status = fast.status
         self._status = status
         self._fast = fast
-        LOG.info("%s answers now, in %s.", _title(status.runtime), status.precision)
+        LOG.info("%s answers now, in %s.", title(status.runtime), status.precision)
         self._told.clear()
         self._settled.set()
         self._failed.wait()
@@ -226,7 +226,7 @@ class SwitchingEngine:
         Raises:
             EngineFailure: it fails, disagrees, or the engine was closed meanwhile.
         """
-        self._status = replace(self._status, progress=1.0, message=f"{_title(self._target.runtime)} waits for a frame.")
+        self._status = replace(self._status, progress=1.0, message=f"{title(self._target.runtime)} waits for a frame.")
         sample = self._sample
         while not sample.inputs or not fast.takes(sample.inputs):
             sample.taken.clear()  # before looking at what sets it
@@ -242,7 +242,7 @@ class SwitchingEngine:
         sample.wanted.clear()
         reference, inputs = sample.outputs, sample.inputs
         sample.inputs, sample.outputs = {}, {}
-        found = agreement.check(reference, fast(inputs), self._target.precision)
+        found = agreement.check(reference, fast(inputs), self._target.precision, title(fast.status.runtime))
         LOG.info("Largest deviations: %s.", ", ".join(f"{name} {off:.1e}" for name, off in found.items()))
 
     def _give_sample(self, inputs: Tensors, outputs: Mapping[str, NDArray[Any]]) -> None:
@@ -275,17 +275,13 @@ class SwitchingEngine:
                 self._failed.set()
 
     def _unknown(self, error: Exception) -> EngineFailure:
-        return EngineFailure(f"{_title(self._target.runtime)} fails with {type(error).__name__}: {error}")
+        return EngineFailure(f"{title(self._target.runtime)} fails with {type(error).__name__}: {error}")
 
     def _report(self, failure: AlstmError, pause: float | None) -> None:
         """Says once what happened; the same cause again only changes the status."""
         known = str(failure) in self._told
         self._told.add(str(failure))
         again = "for good." if pause is None else f"and tries again in {pause:g} s."
-        message = f"{failure} ONNX Runtime answers instead, {again}"
+        message = f"{failure} ONNX Runtime answers on the processor instead, {again}"
         self._status = replace(self._fallback.status, message=message, degraded=True)
         LOG.log(logging.DEBUG if known else logging.WARNING, "%s", message)
-
-
-def _title(runtime: str) -> str:
-    return {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}.get(runtime, runtime)

@@ -20,7 +20,6 @@ import ctypes
 import importlib
 import importlib.util
 import logging
-import re
 import threading
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from alstm_ros.engines.failures import BuildFailedError, DeviceLostError, DeviceMemoryError, EngineFailure
+from alstm_ros.engines.failures import BuildFailedError
 from alstm_ros.errors import DependencyError
 
 LOG = logging.getLogger(__name__)
@@ -174,24 +173,3 @@ def numpy_dtype(dtype: Any) -> np.dtype[Any]:
     if name not in DTYPES:
         raise BuildFailedError(f"A tensor is of type {name}; the engine takes {', '.join(DTYPES)}.")
     return np.dtype(DTYPES[name])
-
-
-def failure(what: str, lines: list[str]) -> EngineFailure:
-    """The error for a TensorRT call that failed.
-
-    Args:
-        what: beginning of the sentence, such as `TensorRT could not run the model`.
-        lines: the errors that it logged.
-    """
-    text = " ".join(lines)
-    reason = _shorten(lines[-1]) if lines else "it gave no reason"
-    if re.search(r"out of memory|OutOfMemory|FAILED_ALLOCATION|cudaError 2\b", text, re.IGNORECASE):
-        return DeviceMemoryError(f"{what}: the GPU has not enough free memory ({reason}).")
-    if re.search(r"cudaError|Cuda Runtime|Cuda Driver", text):
-        return DeviceLostError(f"{what}: the GPU reports an error ({reason}).")
-    return BuildFailedError(f"{what}: {reason}.")
-
-
-def _shorten(line: str) -> str:
-    """Without the place in TensorRT's own source, which tells a user nothing."""
-    return re.sub(r"\s*\(?\bIn \w+ at \S+:\d+\)?", "", line).strip().rstrip(".")[:400]

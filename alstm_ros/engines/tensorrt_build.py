@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from alstm_ros.engines import tensorrt_api
+from alstm_ros.engines import failures, tensorrt_api
 from alstm_ros.engines.failures import BuildFailedError, CancelledError, UnsupportedModelError
 from alstm_ros.engines.profiles import ShapeProfile
 from alstm_ros.engines.tensorrt_api import Flavour
@@ -83,7 +83,7 @@ def build(
     if watch.cancelled:
         raise CancelledError("The build of the engine was stopped.")
     if memory is None:
-        raise tensorrt_api.failure(f"{_name(flavour)} cannot build the model", flavour.errors())
+        raise failures.from_log(f"{_name(flavour)} cannot build the model", flavour.errors())
     progress(1.0)
     return Plan(bytes(memory), _layers(trt, network), strong)
 
@@ -106,9 +106,9 @@ def _made(flavour: Flavour, factory: Callable[..., Any], *arguments: Any) -> Any
     try:
         made = factory(*arguments)
     except (RuntimeError, TypeError) as error:  # pybind11 raises TypeError where C++ returned a null pointer
-        raise tensorrt_api.failure(f"{_name(flavour)} cannot start", [*flavour.errors(), str(error)]) from error
+        raise failures.from_log(f"{_name(flavour)} cannot start", [*flavour.errors(), str(error)]) from error
     if made is None:
-        raise tensorrt_api.failure(f"{_name(flavour)} cannot start", flavour.errors())
+        raise failures.from_log(f"{_name(flavour)} cannot start", flavour.errors())
     return made
 
 

@@ -18,7 +18,7 @@ from alstm_ros.engines.engine import Tensors, TensorSpec, check_inputs
 from alstm_ros.engines.failures import EngineFailure, UnsupportedModelError
 from alstm_ros.engines.loaded_plan import LoadedPlan
 from alstm_ros.engines.profiles import ShapeProfile
-from alstm_ros.engines.status import EngineStatus
+from alstm_ros.engines.status import EngineStatus, Layers
 from alstm_ros.errors import ModelError
 
 LOG = logging.getLogger(__name__)
@@ -48,6 +48,7 @@ class TensorRTEngine:
         specs: tuple[Mapping[str, TensorSpec], ...],
         metadata: Mapping[str, str],
         precision: str,
+        layers: Layers | None = None,
     ) -> None:
         """Allocates every buffer at its largest size.
 
@@ -57,7 +58,8 @@ class TensorRTEngine:
             profile: what it was built for.
             specs: the model's inputs and its outputs, as every runtime shows them.
             metadata: what the model file says of itself.
-            precision: `fp32` or `fp16`.
+            precision: `fp32` or `fp16`, as asked for.
+            layers: what the layers really run in, where that is known; the status tells it.
 
         Raises:
             UnsupportedModelError: the size of an output depends on the data.
@@ -66,7 +68,7 @@ class TensorRTEngine:
         self.inputs, self.outputs = specs
         self.metadata = metadata
         self._plan, self._device, self._profile = plan, device, profile
-        self._status = EngineStatus(plan.flavour.name, precision)
+        self._status = EngineStatus(plan.flavour.name, _precision(layers or {}, precision), layers=layers or {})
         self._lock = threading.Lock()
         self._buckets: OrderedDict[tuple[tuple[int, ...], ...], _Bucket] = OrderedDict()
         self._held: dict[str, weakref.ref[NDArray[Any]]] = {}
@@ -91,11 +93,6 @@ class TensorRTEngine:
     def usual(self) -> Mapping[str, tuple[int, ...]]:
         """The shapes that it is fastest at: name to shape."""
         return {name: self._profile.shape(name, "usual") for name in self.inputs}
-
-    @property
-    def layers(self) -> Mapping[str, Mapping[str, int]]:
-        """Kind of layer to type to how many, as TensorRT runs them; empty where it does not tell."""
-        return self._plan.layers()
 
     def takes(self, inputs: Tensors) -> bool:
         """Whether these inputs are within the shapes that it was built for."""
@@ -267,3 +264,11 @@ class _Bucket:
                 graph.close()
         self._graphs.clear()
         self.context.close()
+
+
+def _precision(layers: Layers, asked: str) -> str:
+    """What an engine may be called by: `fp16` only where a layer runs in it."""
+    kinds = {kind for counts in layers.values() for kind in counts}
+    if not kinds:
+        return asked
+    return "fp16" if kinds & {"fp16", "bf16"} else "fp32"

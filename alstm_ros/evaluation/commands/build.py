@@ -128,7 +128,7 @@ def _build(
         start = time.monotonic()
         engine = job.start(lambda _: True)
         report |= {"gpu": device.name, "load_seconds": round(time.monotonic() - start, 3)}
-        report["layers"] = engine.layers or report["layers"]
+        report["layers"] = engine.status.layers or report["layers"]
         engine.close()
     reference.close()
     return report

@@ -60,12 +60,12 @@ class Job:
             ModelError: the model file is invalid.
             EngineFailure: the GPU, the build or the model is to blame.
         """
-        from alstm_ros.engines.cuda_device import CudaDevice  # noqa: PLC0415  # only where there is a GPU
+        from alstm_ros.engines.gpu import open_gpu  # noqa: PLC0415  # only where there is a GPU
         from alstm_ros.engines.loaded_plan import LoadedPlan  # noqa: PLC0415  # likewise
         from alstm_ros.engines.tensorrt_engine import TensorRTEngine  # noqa: PLC0415  # likewise
 
         flavour = tensorrt_api.find(*self.modules)
-        device = device or CudaDevice(self.config.device)
+        device = device or open_gpu(self.config.device)
         try:
             cache = open_cache(self.config.cache_dir)
             built = self.plan(flavour, cache, device.info.capability, device.info.name, progress)

@@ -17,9 +17,9 @@ from alstm_ros.config import Config
 from alstm_ros.engines import tensorrt_api
 from alstm_ros.engines.accelerated import Built, Job
 from alstm_ros.engines.cache import PlanCache, open_cache
-from alstm_ros.engines.cuda_device import CudaDevice
 from alstm_ros.engines.device import DeviceInfo
 from alstm_ros.engines.failures import EngineFailure
+from alstm_ros.engines.gpu import open_gpu
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.tensorrt_api import Flavour
 from alstm_ros.errors import ConfigError, DependencyError, ModelError
@@ -91,7 +91,7 @@ def _target(asked: str | None, flavour: Flavour, config: Config) -> tuple[Device
             )
         return None, (int(match[1]), int(match[2]))
     try:
-        device = CudaDevice(config.engine.device)
+        device = open_gpu(config.engine.device)
     except (EngineFailure, DependencyError) as error:
         if flavour.portable:
             raise type(error)(f"{error} To build for another machine's GPU, give --capability, such as 8.6.") from error

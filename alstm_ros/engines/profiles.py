@@ -139,7 +139,7 @@ def make_profile(
 def _pixels(name: str, dim: str, place: int, metadata: Mapping[str, str], asked: Mapping[str, int]) -> Range:
     try:
         own = int(metadata.get(dim, 0))
-        least = int(metadata.get("minimum", 0))
+        least = int(metadata.get(f"least_{dim}", metadata.get("minimum", 0)))
     except ValueError as error:
         raise UnsupportedModelError(f"The model's metadata gives no whole number for '{dim}' or 'minimum'.") from error
     most = asked.get(dim, 0) or own

@@ -96,7 +96,7 @@ def prepare(model: ModelProto, precision: str) -> PreparedModel:
     ready.CopyFrom(model)
     lowering.hide_weights(ready.graph)
     for value in ready.graph.input:
-        _cast_first(ready.graph, value)
+        cast_first(ready.graph, value)
     if precision == "fp16":
         ready = lowering.half(ready)
     inputs, outputs = axes(ready)
@@ -110,7 +110,7 @@ def _dims(value: ValueInfoProto) -> Dims:
     )
 
 
-def _cast_first(graph: GraphProto, value: ValueInfoProto) -> None:
+def cast_first(graph: GraphProto, value: ValueInfoProto) -> None:
     """Casts an 8-bit input before anything else, since TensorRT knows no other operation on UINT8.
 
     The casts that stood behind follow a tensor that is float already and do nothing any more.

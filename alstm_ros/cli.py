@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = importlib.import_module(module_name)
         command = argparse.ArgumentParser(prog=f"alstm {name}", description=f"{text[0].upper()}{text[1:]}.")
         module.add_arguments(command)
-        code: int = module.run(command.parse_args(given[1:]))
+        code: int = module.run(command.parse_intermixed_args(given[1:]))
     except AlstmError as error:
         sys.stderr.write(f"alstm {name}: {error}\n")
         return FAILED

@@ -8,6 +8,7 @@ pairs nobody knows. Boxes and scores are judged where a person labelled the fram
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,7 @@ class _Certain:
         labelled = np.unique(who[(pairs.objects >= 0) & (who >= 0)])
         boxes = []
         starts = np.searchsorted(pairs.frames, np.arange(len(pairs.numbers) + 1))
-        for start, end in zip(starts[:-1], starts[1:], strict=True):
+        for start, end in pairwise(starts.tolist()):
             rows = start + np.flatnonzero(who[start:end] >= 0)
             here = who[rows]
             boxes.append((here, pairs.boxes[rows]))
@@ -93,6 +94,7 @@ class _Recorder(Recorder):
     ) -> None:
         super().__init__(scene, rng, inner, mistakes)
         self._certain, self._slack = certain, slack
+        self._who: Int64 = np.zeros(0, np.int64)
         self.labelled: NDArray[np.bool_] = np.zeros(0, bool)
         """`(N,)` the frame's detections of which a person said what they are."""
 
@@ -100,7 +102,8 @@ class _Recorder(Recorder):
         """Records the pairs; unknown ones count neither way."""
         out = super().correct(candidates)
         rows, columns = candidates.rows, candidates.columns
-        who = self._held(candidates)
+        # noted now: tracks that end in this frame are forgotten before `advance`
+        self._who = who = np.array([self._lives[slot].who for slot in candidates.tracks.slots.tolist()], np.int64)
         label = self._log["pair_label"][-1]
         certain = self._different(candidates, who[rows], columns)
         certain |= (candidates.costs >= candidates.limit + self._slack) & (who[rows] >= 0)
@@ -121,7 +124,7 @@ class _Recorder(Recorder):
         self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
     ) -> Refinement:
         """Records the steps; a detection is no truth for boxes or scores, a person's label is."""
-        before = self._held(candidates)[rows]
+        before = self._who[rows]
         answer = super().advance(candidates, corrections, rows, columns, slots, born)
         silent = ~self.labelled[np.concatenate([columns, born])]
         self._log["step_goal"][-1][silent] = np.nan
@@ -131,10 +134,6 @@ class _Recorder(Recorder):
         same[: len(rows)] = np.where(self._different(candidates, before, columns), 0, -1)
         same[: len(rows)][(before == now) & (now >= 0)] = 1
         return answer
-
-    def _held(self, candidates: Candidates) -> Int64:
-        """`(T,)` the object that each track held last."""
-        return np.array([self._lives[slot].who for slot in candidates.tracks.slots.tolist()], np.int64)
 
     def _different(self, candidates: Candidates, who: Int64, columns: Int64) -> NDArray[np.bool_]:
         objects, boxes = self._objects()[columns], candidates.detections.boxes[columns]

@@ -1,8 +1,8 @@
 """Clips of a user's own recordings: cut, thinned, laid over each other, interrupted.
 
-Strict links lie where the rules are sure already, and from those alone there is little to learn. What is hard is made of
-them: the camera loses frames, two times of one camera happen at once so that people cross who never met, and tracklets are
-interrupted. Who is who stays known all the while.
+Strict links lie where the rules are sure already, and from those alone there is little to learn. What is hard is made
+of them: the camera loses frames, two times of one camera happen at once so that people cross who never met, and
+tracklets are interrupted. Who is who stays known all the while.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from alstm_ros.types import Float32
 
 HIDING = 4.5
 """Logits that a score loses when its object is wholly hidden, as noise.Noise has it."""
+CROWD = 45
+"""Detections a frame up to which clips are laid over each other."""
 FLOOR = 0.1
 """Scores below this are not reported."""
 
@@ -35,7 +37,7 @@ class Gaps:
     """
 
     share: float = 0.5
-    longest: float = 0.9
+    longest: float = 1.8
     rest: int = 4
 
 
@@ -62,12 +64,16 @@ def draw_own_clip(rng: np.random.Generator, recordings: Sequence[Pairs], frames:
     """
     lengths = np.array([len(pairs.numbers) for pairs in recordings], np.float64)
     pairs = recordings[int(rng.choice(len(recordings), p=lengths / lengths.sum()))]
-    step = int(rng.choice([1, 1, 1, 2, 3]))
+    step = int(rng.choice([1, 1, 2, 3, 5]))
     clip = _cut(rng, pairs, frames, step)
     faint = np.zeros(len(clip.frames), bool)
-    if rng.random() < 0.5 and np.isnan(pairs.motion).all():  # two times of a moving camera would not fit each other
-        clip, faint = overlay(clip, mirrored(_cut(rng, pairs, frames, step), _width(pairs)), rng)
-    return OwnClip(clip, faint | interrupted(clip, Gaps(), rng))
+    if np.isnan(pairs.motion).all():  # two times of a moving camera would not fit each other
+        room = CROWD / max(len(clip.frames) / max(len(clip.numbers), 1), 1)
+        for _ in range(min(int(rng.integers(4)), round(room) - 1)):
+            clip, faint = overlay(clip, displaced(_cut(rng, pairs, frames, step), rng), faint, rng)
+    for _ in range(2):
+        faint |= interrupted(clip, Gaps(), rng)
+    return OwnClip(clip, faint)
 
 
 def _cut(rng: np.random.Generator, pairs: Pairs, frames: int, step: int) -> Pairs:
@@ -76,21 +82,25 @@ def _cut(rng: np.random.Generator, pairs: Pairs, frames: int, step: int) -> Pair
     return pairs.at(np.arange(first, first + span, step))
 
 
-def _width(pairs: Pairs) -> float:
-    return float(pairs.boxes[:, 2].max(initial=1.0))
+def displaced(pairs: Pairs, rng: np.random.Generator) -> Pairs:
+    """The clip a good way to the left or right, half of the time mirrored: whoever stands still stands elsewhere.
 
-
-def mirrored(pairs: Pairs, width: float) -> Pairs:
-    """Left becomes right in an image of this width, pixels; the camera's motion must be unknown."""
-    flipped = []
+    The camera's motion must be unknown.
+    """
+    width = float(pairs.boxes[:, 2].max(initial=1.0))
+    shift = rng.uniform(0.1, 0.4) * width * rng.choice([-1, 1])
+    mirrored = rng.random() < 0.5
+    moved = []
     for boxes in (pairs.boxes, pairs.truths):
         table = boxes.copy()
-        table[:, [0, 2]] = width - boxes[:, [2, 0]]
-        flipped.append(table)
-    return replace(pairs, boxes=flipped[0], truths=flipped[1])
+        table[:, [0, 2]] = (width - boxes[:, [2, 0]] if mirrored else boxes[:, [0, 2]]) + shift
+        moved.append(table)
+    return replace(pairs, boxes=moved[0], truths=moved[1])
 
 
-def overlay(one: Pairs, other: Pairs, rng: np.random.Generator) -> tuple[Pairs, NDArray[np.bool_]]:
+def overlay(
+    one: Pairs, other: Pairs, hidden: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[Pairs, NDArray[np.bool_]]:
     """Two clips of one camera as if they had happened at once.
 
     Who ends lower in the image hides the other, whose score falls, whose box errs, and who is not found at all when too
@@ -99,6 +109,7 @@ def overlay(one: Pairs, other: Pairs, rng: np.random.Generator) -> tuple[Pairs, 
     Args:
         one: gives the stamps and the camera's motion.
         other: frames beyond the end of `one` are left out; its objects are others than those of `one`.
+        hidden: `(D,)` which detections of `one` are hidden before.
         rng: draws the errors.
 
     Returns:
@@ -121,7 +132,8 @@ def overlay(one: Pairs, other: Pairs, rng: np.random.Generator) -> tuple[Pairs, 
     boxes = both.boxes + rng.normal(0, 0.06, (len(lost), 4)) * height
     scores = np.where(lost > 0, 1 / (1 + np.exp(-logits)), both.scores)
     made = replace(both, boxes=boxes.astype(np.float32), scores=scores.astype(np.float32))
-    return made, (scores < FLOOR) | (rng.random(len(lost)) < 0.7 * lost)
+    before = np.concatenate([hidden, np.zeros(len(other.frames), bool)])[order]
+    return made, before | (scores < FLOOR) & (lost > 0) | (rng.random(len(lost)) < 0.7 * lost)
 
 
 def _covered(frames: NDArray[np.int64], boxes: Float32, mine: NDArray[np.bool_]) -> Float32:

@@ -26,7 +26,7 @@ class Pairs:
     Attributes:
         numbers: `(F,)` int64, the frames' numbers.
         stamps_ns: `(F,)` int64.
-        motion: `(F, 2, 3)` float64, the affine from the frame before to this one; NaN where the camera's motion is unknown.
+        motion: `(F, 2, 3)` float64, the camera's, from the frame before to this one; NaN where unknown.
         frames: `(D,)` int64, the index of each detection's frame, ascending.
         boxes: `(D, 4)` float32, xyxy in pixels.
         scores: `(D,)` float32.
@@ -82,7 +82,7 @@ class Pairs:
         return replace(self, **{name: getattr(self, name)[keep] for name in columns}, **_no_labels())
 
     def at(self, chosen: Int64) -> Pairs:
-        """These frames alone, by ascending index, as from a camera that loses the others; labels of pairs are left out."""
+        """These frames alone, by ascending index, as if the others had been lost; labels of pairs are left out."""
         place = np.full(len(self.numbers), -1, np.int64)
         place[chosen] = np.arange(len(chosen))
         kept = self.choose(place[self.frames] >= 0)

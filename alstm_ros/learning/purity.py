@@ -10,7 +10,6 @@ from alstm_ros.boxes import iou
 from alstm_ros.evaluation.labels import Labels
 from alstm_ros.learning.identities import matched
 from alstm_ros.learning.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
-from alstm_ros.types import Int64
 
 
 @dataclass(frozen=True, slots=True)

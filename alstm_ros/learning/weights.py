@@ -18,6 +18,7 @@ from alstm_ros.errors import ModelError
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
 from alstm_ros.types import Float32
 
+
 def read_model(name: str) -> AssociationLstm:
     """The network of a file, ready to be trained further.
 
@@ -36,7 +37,23 @@ def read_model(name: str) -> AssociationLstm:
     try:
         return _checkpoint(path) if path.suffix == ".pt" else _onnx(path)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
+        raise error if str(path) in str(error) else ModelError(f"{path}: {error}") from error
+
+
+def describe(path: Path) -> dict[str, str]:
+    """What an ONNX file says of itself.
+
+    Raises:
+        ModelError: it is no ONNX file.
+    """
+    return {item.key: item.value for item in _load(path).metadata_props}
+
+
+def _load(path: Path) -> onnx.ModelProto:
+    try:
+        return onnx.load(str(path))
+    except Exception as error:  # protobuf's own kinds of error are no public names
+        raise ModelError(f"{path} is no ONNX file: {error}") from error
 
 
 def _checkpoint(path: Path) -> AssociationLstm:
@@ -50,10 +67,7 @@ def _checkpoint(path: Path) -> AssociationLstm:
 
 
 def _onnx(path: Path) -> AssociationLstm:
-    try:
-        proto = onnx.load(str(path))
-    except Exception as error:  # protobuf's own kinds of error are no public names
-        raise ModelError(f"It is no ONNX file: {error}") from error
+    proto = _load(path)
     metadata = {item.key: item.value for item in proto.metadata_props}
     Layout.read(metadata)
     if metadata.get("precision") != "fp32":

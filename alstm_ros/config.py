@@ -32,6 +32,33 @@ class DetectorConfig(_Group):
     """`detector.*`: finding objects in one image."""
 
     model: str = option("default", "The detector's ONNX file: a path, or the name of one that comes with the package.")
+    decoder: str = option(
+        "auto",
+        "Layout of the model's outputs, see docs/detectors.md; auto takes what the file says, else what its outputs "
+        "look like.",
+    )
+    class_names: tuple[str, ...] = option(
+        (),
+        "Names of the model's classes in the order of its indices, or one .txt file with a name on each line; an empty "
+        "list takes the file's own, or COCO's where their number fits.",
+    )
+    color: str = option(
+        "auto",
+        "Order of colours that the model takes; auto is its family's. Files that describe themselves take bgr.",
+        choices=("auto", "bgr", "rgb"),
+    )
+    place: str = option(
+        "auto",
+        "Where the image lies in the model's input: in the top left corner, in the centre, or stretched over all of it; "
+        "auto is its family's.",
+        choices=("auto", "corner", "centre", "stretch"),
+    )
+    normalise: str = option(
+        "auto",
+        "What pixels become: none (0..255), unit (0..1), signed (-1..1), or mean and deviation of imagenet, caffe or "
+        "centernet; auto is the model's family's.",
+        choices=("auto", "none", "unit", "signed", "imagenet", "caffe", "centernet"),
+    )
     height: int = option(
         0, "Height in pixels at which the network runs; 0 takes the model file's own.", low=0, high=4096
     )

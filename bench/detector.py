@@ -26,7 +26,6 @@ from onnx import TensorProto, helper, numpy_helper
 from alstm_ros import detection, engines
 from alstm_ros.config import Config
 from alstm_ros.detection import Detector
-from alstm_ros.detection.decoders import DECODERS
 from alstm_ros.evaluation.average_precision import average_precision
 from alstm_ros.options import replace
 from alstm_ros.types import Float32, Image
@@ -69,16 +68,15 @@ def stage_times(config: Config, images: list[Image], rounds: int) -> NDArray[np.
     path = detection.MODELS[config.detector.model]
     engine = engines.load(path, config.engine)
     detector = Detector(engine, config, path.name)
-    name, decode = next(iter(engine.inputs)), DECODERS[detector.card.decoder].decode
     times: list[list[int]] = []
     for turn in range(rounds + 1):
         for image in images:
             marks = [time.perf_counter_ns()]
-            batch, fits = detector.canvas.letterbox([image])
+            [batch] = detector.batches([image])
             marks.append(time.perf_counter_ns())
-            outputs = engine({name: batch})
+            outputs = detector.run(batch)
             marks.append(time.perf_counter_ns())
-            detector.select(decode(outputs), 0, fits[0])
+            detector.select(detector.decode(outputs, batch)[0], batch.fits[0])
             marks.append(time.perf_counter_ns())
             if turn:
                 times.append(marks)

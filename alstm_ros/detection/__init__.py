@@ -28,5 +28,6 @@ def load(config: Config) -> Detector:
     """
     path = MODELS.get(config.detector.model) or Path(config.detector.model).expanduser()
     asked = {"height": config.detector.height, "width": config.detector.width}
-    engine = engines.load(path, config.engine, {name: size for name, size in asked.items() if size})
+    sizes = {name[:length]: size for name, size in asked.items() if size for length in (len(name), 1)}  # or h and w
+    engine = engines.load(path, config.engine, sizes)
     return Detector(engine, config, path.name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from alstm_ros.detection.letterbox import FILL
+from alstm_ros.detection.preprocess import PLACES
 from alstm_ros.errors import ModelError
 
 _REQUIRED = ("kind", "decoder", "classes", "height", "width", "multiple", "minimum", "color", "preprocess")
@@ -25,6 +27,9 @@ class ModelCard:
         source: where the weights come from.
         training_data: what they were trained on.
         version: of the file.
+        preprocess: `letterbox` where images are fitted into its input before; `inside` where the graph does so.
+        place: where the image lies in the input, see `preprocess.Preprocess`.
+        fill: grey of the padding.
     """
 
     decoder: str
@@ -37,6 +42,9 @@ class ModelCard:
     source: str
     training_data: str
     version: str
+    preprocess: str = "letterbox"
+    place: str = "corner"
+    fill: int = FILL
 
     @classmethod
     def read(cls, metadata: Mapping[str, str], name: str) -> ModelCard:
@@ -55,10 +63,14 @@ class ModelCard:
                 f"The model file {name} does not describe itself: its metadata lacks {', '.join(missing)} "
                 f"(it holds {', '.join(sorted(metadata)) or 'none'})."
             )
-        fixed = {"kind": "detector", "color": "bgr", "preprocess": "letterbox"}
-        for key, wanted in fixed.items():
-            if metadata[key] != wanted:
-                raise ModelError(f"The model file {name} says {key} '{metadata[key]}'; it must be '{wanted}'.")
+        allowed = {"kind": ("detector",), "color": ("bgr",), "preprocess": ("letterbox", "inside"), "place": PLACES}
+        said = {"place": "corner", "fill": str(FILL)} | dict(metadata)
+        for key, wanted in allowed.items():
+            if said[key] not in wanted:
+                words = " or ".join(f"'{value}'" for value in wanted)
+                raise ModelError(f"The model file {name} says {key} '{said[key]}'; it must be {words}.")
+        if not said["fill"].isdecimal() or int(said["fill"]) > 255:
+            raise ModelError(f"The model file {name} says fill '{said['fill']}'; it must be a whole number up to 255.")
         height, width, multiple, minimum = (
             _size(metadata[key], key, name) for key in ("height", "width", "multiple", "minimum")
         )
@@ -68,7 +80,10 @@ class ModelCard:
         licence, source, training, version = (
             metadata.get(key, "") for key in ("licence", "source", "training_data", "version")
         )
-        card = cls(metadata["decoder"], classes, height, width, multiple, minimum, licence, source, training, version)
+        card = cls(
+            metadata["decoder"], classes, height, width, multiple, minimum, licence, source, training, version,
+            said["preprocess"], said["place"], int(said["fill"]),
+        )  # fmt: skip
         for key, size in (("height", card.height), ("width", card.width)):
             if reason := card.refusal(size):
                 raise ModelError(f"The model file {name} says {key} {size}; it must be {reason}.")

@@ -2,19 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alstm_ros.boxes import nms
-from alstm_ros.config import Config, DetectorConfig
-from alstm_ros.detection import decoders
-from alstm_ros.detection.card import ModelCard
+from alstm_ros.config import Config
 from alstm_ros.detection.decoders import Candidates
-from alstm_ros.detection.letterbox import Canvas, Fit
+from alstm_ros.detection.description import describe
+from alstm_ros.detection.letterbox import Fit, check
 from alstm_ros.engines import Engine, EngineStatus
-from alstm_ros.errors import ConfigError, ModelError
+from alstm_ros.errors import ConfigError
 from alstm_ros.types import Detections, Image
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What goes into the engine at once.
+
+    Attributes:
+        inputs: name to tensor.
+        fits: how each image lies in the network's input.
+        rows: each image's place in the list that was given.
+        size: height and width of the network's input.
+    """
+
+    inputs: dict[str, NDArray[Any]]
+    fits: list[Fit]
+    rows: list[int]
+    size: tuple[int, int]
 
 
 class Detector:
@@ -29,14 +48,14 @@ class Detector:
             name: the model file's name, for the sentences.
 
         Raises:
-            ModelError: the model does not describe itself, or differs from its description.
+            ModelError: the model is no detector, differs from its description, or is of no known layout.
             ConfigError: the size or a class cannot be had from this model.
         """
         self._engine = engine
-        self.card = ModelCard.read(engine.metadata, name)
-        self._decoder = decoders.find(self.card.decoder, engine.outputs, name)
-        self._input = _image_input(engine, name)
-        self.canvas = _canvas(self.card, config.detector)
+        found = describe(engine, config.detector, name)
+        self.card, self.layout, self.canvas = found.card, found.layout, found.canvas
+        self.preprocess = found.preprocess
+        self._decoder, self._port = found.decoder, found.port
         self.configure(config)
 
     @property
@@ -47,7 +66,8 @@ class Detector:
     @property
     def feature_width(self) -> int | None:
         """Length of each detection's feature vector; None where the model offers none."""
-        return self._engine.outputs["features"].shape[2] if "features" in self._engine.outputs else None
+        own = self.layout == "candidates" and "features" in self._engine.outputs
+        return self._engine.outputs["features"].shape[2] if own else None
 
     @property
     def status(self) -> EngineStatus:
@@ -82,53 +102,68 @@ class Detector:
             ImageError: an image has another shape or type, or no pixels.
             ModelError: the engine fails.
         """
-        if not images:
-            return []
-        batch, fits = self.canvas.letterbox(images)
-        found = self._decoder.decode(self._engine({self._input: batch}))
-        return [self.select(found, row, fit) for row, fit in enumerate(fits)]
+        found: dict[int, Detections] = {}
+        for batch in self.batches(images):
+            for row, fit, candidates in zip(batch.rows, batch.fits, self.decode(self.run(batch), batch), strict=True):
+                found[row] = self.select(candidates, fit)
+        return [found[row] for row in range(len(images))]
 
-    def select(self, found: Candidates, row: int, fit: Fit) -> Detections:
+    def batches(self, images: Sequence[Image]) -> Iterator[Batch]:
+        """The images as the engine takes them: all at once where the model takes any number, else one by one.
+
+        Raises:
+            ImageError: an image has another shape or type, or no pixels.
+        """
+        check(images)
+        if self.card.preprocess == "inside":  # the graph scales them: those of one size go together
+            shapes = list(dict.fromkeys(image.shape for image in images))
+            groups = [[row for row, image in enumerate(images) if image.shape == shape] for shape in shapes]
+        else:
+            groups = [list(range(len(images)))] if images else []
+        if self._port.single:
+            groups = [[row] for group in groups for row in group]
+        for rows in groups:
+            some = [images[row] for row in rows]
+            if self.card.preprocess == "inside":
+                pixels, fits = np.stack(some), [self.canvas.fit(image) for image in some]
+                size = (self.canvas.height, self.canvas.width)
+            else:
+                pixels, fits = self.canvas.letterbox(some)
+                size = (pixels.shape[1], pixels.shape[2])
+            yield Batch(self._port.feed(pixels, self.preprocess), fits, rows, size)
+
+    def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
+        """The engine's answer.
+
+        Raises:
+            ModelError: the engine fails.
+        """
+        return self._engine(batch.inputs)
+
+    def decode(self, outputs: dict[str, NDArray[Any]], batch: Batch) -> list[Candidates]:
+        """Each image's candidates; those below the score threshold may be missing."""
+        return self._decoder(outputs, batch.size, self._config.score_threshold)
+
+    def select(self, found: Candidates, fit: Fit) -> Detections:
         """What remains of one image's candidates, in its pixels.
 
         Args:
-            found: the candidates of the batch.
-            row: the image's place in it.
+            found: the candidates.
             fit: how the image lies in the network's input.
         """
         config = self._config
-        scores, classes = found.scores[row], found.classes[row]
-        keep = scores >= config.score_threshold
+        keep = (found.scores >= config.score_threshold) & (found.classes < len(self.card.classes))
         if config.classes:
-            keep &= np.isin(classes, [self.card.classes.index(name) for name in config.classes])
-        boxes = fit.to_source(found.boxes[row])
+            keep &= np.isin(found.classes, [self.card.classes.index(name) for name in config.classes])
+        boxes = fit.to_source(found.boxes)
         keep &= (boxes[:, 2] > boxes[:, 0]) & (
             boxes[:, 3] > boxes[:, 1]
         )  # what lies in the padding alone is cut to nothing
-        features = None if found.features is None else found.features[row][keep]
-        rest = Detections(boxes[keep], scores[keep], classes[keep].astype(np.int64), features)
+        features = None if found.features is None else found.features[keep]
+        rest = Detections(boxes[keep], found.scores[keep], found.classes[keep].astype(np.int64), features)
         best = nms(rest.boxes, rest.scores, rest.classes, config.nms_threshold)
         return rest[best[: config.max_detections]]
 
     def close(self) -> None:
         """Frees the engine."""
         self._engine.close()
-
-
-def _image_input(engine: Engine, name: str) -> str:
-    """Name of the model's only input."""
-    fitting = [key for key, spec in engine.inputs.items() if spec.dtype == np.uint8 and len(spec.shape) == 4]
-    if len(engine.inputs) != 1 or len(fitting) != 1 or engine.inputs[fitting[0]].shape[3] != 3:
-        found = ", ".join(f"{key} ({spec})" for key, spec in engine.inputs.items())
-        raise ModelError(f"The model file {name} takes {found}; a detector takes one batch of images, uint8 ?x?x?x3.")
-    return fitting[0]
-
-
-def _canvas(card: ModelCard, config: DetectorConfig) -> Canvas:
-    sizes = []
-    for key, asked, own in (("height", config.height, card.height), ("width", config.width, card.width)):
-        size = asked or own
-        if reason := card.refusal(size):
-            raise ConfigError(f"Parameter 'detector.{key}' is {size}; for this model it must be {reason}, or 0.")
-        sizes.append(size)
-    return Canvas(sizes[0], sizes[1], card.multiple, card.minimum)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -13,24 +13,28 @@ from alstm_ros.errors import ImageError
 from alstm_ros.types import Float32, Image, UInt8
 
 FILL = 127
-"""Grey of the padding: what networks that see pixels around zero take for nothing."""
+"""Grey of our own models' padding: what networks that see pixels around zero take for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """How one image lies in the network's input: its top left corner in the other's, scaled.
+    """How one image lies in the network's input.
 
     Attributes:
         width: columns of the source image.
         height: rows of the source image.
         fitted_width: columns it takes in the network's input.
         fitted_height: rows it takes in the network's input.
+        left: columns before it.
+        top: rows above it.
     """
 
     width: int
     height: int
     fitted_width: int
     fitted_height: int
+    left: int = 0
+    top: int = 0
 
     @classmethod
     def of(cls, width: int, height: int, most_width: int, most_height: int) -> Fit:
@@ -47,13 +51,16 @@ class Fit:
         x, y = self.width / self.fitted_width, self.height / self.fitted_height
         return np.array([x, y, x, y], np.float32)
 
+    def _corner(self) -> Float32:
+        return np.array([self.left, self.top, self.left, self.top], np.float32)
+
     def to_source(self, boxes: Float32) -> Float32:
         """Boxes in pixels of the network's input to pixels of the image, cut at its border: `(N, 4)` to `(N, 4)`."""
-        return geometry.clip(boxes * self._scale(), self.width, self.height)
+        return geometry.clip((boxes - self._corner()) * self._scale(), self.width, self.height)
 
     def to_input(self, boxes: Float32) -> Float32:
         """Boxes in pixels of the image to pixels of the network's input: `(N, 4)` to `(N, 4)`."""
-        return boxes / self._scale()
+        return boxes / self._scale() + self._corner()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +70,18 @@ class Canvas:
     Attributes:
         height: most rows.
         width: most columns.
-        multiple: rows and columns of a batch are a multiple of this.
+        multiple: rows and columns of a batch are a multiple of this; 0 where they are always the most.
         minimum: and at least this.
+        place: `corner`, `centre` or `stretch`, see `preprocess.Preprocess`.
+        fill: grey of the padding.
     """
 
     height: int
     width: int
     multiple: int
     minimum: int
+    place: str = "corner"
+    fill: int = FILL
 
     def letterbox(self, images: Sequence[Image]) -> tuple[UInt8, list[Fit]]:
         """Fits images into one batch.
@@ -86,25 +97,48 @@ class Canvas:
         Raises:
             ImageError: an image has another shape or type, or no pixels.
         """
-        for image in images:
-            if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-                raise ImageError(
-                    f"An image has shape {image.shape} and dtype {image.dtype}; "
-                    "it must be height x width x 3 of uint8, with at least one pixel."
-                )
-        fits = [Fit.of(image.shape[1], image.shape[0], self.width, self.height) for image in images]
+        check(images)
+        fits = [self.fit(image) for image in images]
         height = self._room(max(fit.fitted_height for fit in fits), self.height)
         width = self._room(max(fit.fitted_width for fit in fits), self.width)
+        if self.place == "centre":
+            fits = [
+                replace(fit, left=(width - fit.fitted_width) // 2, top=(height - fit.fitted_height) // 2)
+                for fit in fits
+            ]
         batch = np.empty((len(images), height, width, 3), np.uint8)
         for image, fit, target in zip(images, fits, batch, strict=True):
-            rows, columns = fit.fitted_height, fit.fitted_width
-            target[rows:] = FILL
-            target[:rows, columns:] = FILL
-            _resize(image, target[:rows, :columns])
+            bottom, right = fit.top + fit.fitted_height, fit.left + fit.fitted_width
+            target[: fit.top], target[bottom:] = self.fill, self.fill
+            target[fit.top : bottom, : fit.left], target[fit.top : bottom, right:] = self.fill, self.fill
+            _resize(image, target[fit.top : bottom, fit.left : right])
         return batch, fits
 
+    def fit(self, image: Image) -> Fit:
+        """How an image lies in the top left corner of the largest batch."""
+        height, width = image.shape[:2]
+        if self.place == "stretch":
+            return Fit(width, height, self.width, self.height)
+        return Fit.of(width, height, self.width, self.height)
+
     def _room(self, needed: int, most: int) -> int:
+        if not self.multiple:
+            return most
         return min(max(-(-needed // self.multiple) * self.multiple, self.minimum), most)
+
+
+def check(images: Sequence[Image]) -> None:
+    """Refuses what is no image.
+
+    Raises:
+        ImageError: an image has another shape or type, or no pixels.
+    """
+    for image in images:
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+            raise ImageError(
+                f"An image has shape {image.shape} and dtype {image.dtype}; "
+                "it must be height x width x 3 of uint8, with at least one pixel."
+            )
 
 
 def _resize(image: Image, target: UInt8) -> None:

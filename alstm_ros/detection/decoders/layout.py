@@ -1,0 +1,158 @@
+"""What decoders take and give, and the arithmetic that several of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from alstm_ros.detection.preprocess import Preprocess
+from alstm_ros.engines import TensorSpec
+from alstm_ros.types import Float32, Int64
+
+Outputs = Mapping[str, NDArray[Any]]
+Size = tuple[int, int]
+"""Height and width in pixels of the network's input."""
+
+STRIDES = (8, 16, 32)
+NANODET_STRIDES = (8, 16, 32, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What a network proposes for one image, before suppression.
+
+    Attributes:
+        boxes: `(K, 4)` float32, xyxy in pixels of the network's input.
+        scores: `(K,)` float32 in 0..1.
+        classes: `(K,)` int64, index into the class names.
+        features: `(K, C)` float32, features of the cell that proposed the box, or None.
+    """
+
+    boxes: Float32
+    scores: Float32
+    classes: Int64
+    features: Float32 | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A model as a decoder sees it when it is chosen.
+
+    Attributes:
+        outputs: name to shape and type, of one real answer where `values` holds it.
+        size: height and width of the input that was answered; (0, 0) where none was.
+        metadata: what the file says about itself.
+        values: an answer to noise; empty for a file that names its decoder itself.
+    """
+
+    outputs: Mapping[str, TensorSpec]
+    size: Size = (0, 0)
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    values: Outputs = field(default_factory=dict)
+
+    def first(self) -> tuple[int | None, ...]:
+        """Shape of the first output."""
+        return next(iter(self.outputs.values())).shape
+
+    def value(self) -> NDArray[Any]:
+        """The first output's answer."""
+        return next(iter(self.values.values()))
+
+
+class Decoder(Protocol):
+    """A layout of outputs, and how boxes are read from it."""
+
+    expects: ClassVar[str]
+    """The outputs it reads, in words."""
+    preprocess: ClassVar[Preprocess]
+    """What such networks were trained on."""
+
+    @classmethod
+    def fits(cls, sample: Sample) -> bool:
+        """Whether a model's outputs are of this layout."""
+        ...
+
+    def __init__(self, sample: Sample) -> None:
+        """Takes over what the sample shows of a model that fits."""
+        ...
+
+    @property
+    def classes(self) -> int:
+        """How many classes the outputs tell apart; 0 where they do not show it."""
+        ...
+
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+        """Reads a batch.
+
+        Args:
+            outputs: what the engine gave.
+            size: height and width of the network's input.
+            threshold: candidates below this score may be left out.
+
+        Returns:
+            One for each image of the batch.
+        """
+        ...
+
+
+def counts(size: Size, strides: Sequence[int] = STRIDES) -> list[int]:
+    """How many cells each stride's map has; a part of a cell counts as one."""
+    return [-(-size[0] // stride) * -(-size[1] // stride) for stride in strides]
+
+
+def grid(size: Size, strides: Sequence[int] = STRIDES) -> Float32:
+    """Column, row and stride of every cell, finest map first, row by row: `(N, 3)`."""
+    maps = []
+    for stride in strides:
+        rows, columns = -(-size[0] // stride), -(-size[1] // stride)
+        y, x = np.mgrid[:rows, :columns].reshape(2, -1)
+        maps.append(np.stack([x, y, np.full(len(x), stride)], axis=1))
+    return np.concatenate(maps).astype(np.float32)
+
+
+def best(scores: NDArray[Any], threshold: float) -> tuple[Int64, Float32, Int64]:
+    """The anchors whose best class reaches the threshold.
+
+    Args:
+        scores: `(N, C)`.
+        threshold: see `Decoder.__call__`.
+
+    Returns:
+        Rows `(K,)`, their scores `(K,)` and classes `(K,)`.
+    """
+    top = scores.max(axis=1)
+    rows = np.flatnonzero(top >= threshold)
+    return rows, top[rows].astype(np.float32), scores[rows].argmax(axis=1)
+
+
+def sigmoid(x: NDArray[Any]) -> Float32:
+    """The logistic function, without overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * np.asarray(x, np.float32))), np.float32)
+
+
+def softmax(x: NDArray[Any]) -> Float32:
+    """Along the last axis."""
+    raised = np.exp(np.asarray(x, np.float32) - x.max(axis=-1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=-1, keepdims=True), np.float32)
+
+
+def logit(threshold: float) -> float:
+    """The number whose sigmoid is the threshold, so that raw scores can be compared before they are converted."""
+    if threshold <= 0:
+        return -np.inf
+    return np.inf if threshold >= 1 else float(np.log(threshold / (1 - threshold)))
+
+
+def corners(centres: NDArray[Any], sizes: NDArray[Any]) -> Float32:
+    """Centre and size, `(K, 2)` each, to xyxy `(K, 4)`."""
+    half = sizes / 2
+    return np.concatenate([centres - half, centres + half], axis=-1).astype(np.float32)
+
+
+def within_unit(values: NDArray[Any]) -> bool:
+    """Whether all are in 0..1, as probabilities are and raw scores are not."""
+    return bool(values.size and values.min() >= 0 and values.max() <= 1)

@@ -1,0 +1,122 @@
+"""SSD (Liu et al., 2016) in torchvision's layouts: the heads' raw outputs, and what its models return."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from alstm_ros.detection.decoders.layout import Candidates, Outputs, Sample, Size, best, corners, softmax
+from alstm_ros.detection.decoders.priors import priors
+from alstm_ros.detection.preprocess import Preprocess
+from alstm_ros.types import Float32
+
+MOVES, GROWTHS = 10.0, 5.0
+"""Weights of the box encoding: centres in tenths of the anchor's size, logarithms of sizes in fifths."""
+MOST_GROWTH = float(np.log(1000 / 16))
+
+
+class SsdDecoder:
+    """Box encodings and logits of every anchor, the first class meaning background."""
+
+    expects: ClassVar[str] = (
+        "two outputs ?xNx4 (encodings) and ?xNx(1+C) (logits, background first), and the anchors (Nx4 or ?xNx4, xyxy "
+        "in pixels of the input) as a third; without a third N must be that of torchvision's ssdlite320 (3234 at "
+        "320x320) or ssd300 (8732 at 300x300)"
+    )
+    preprocess: ClassVar[Preprocess] = Preprocess("rgb", "stretch", 0, "signed")
+
+    @classmethod
+    def fits(cls, sample: Sample) -> bool:
+        """Whether there are encodings, logits, and anchors or a known number of them."""
+        return cls._names(sample) is not None
+
+    @staticmethod
+    def _names(sample: Sample) -> tuple[str, str, str] | None:
+        """Names of encodings, logits and anchors; the last may be empty."""
+        shapes = {name: spec.shape for name, spec in sample.outputs.items()}
+        if len(shapes) not in {2, 3} or any("pred_" in name for name in shapes):
+            return None
+        fours = [name for name, shape in shapes.items() if len(shape) in {2, 3} and shape[-1] == 4]
+        anchors = [name for name in fours if any(word in name.lower() for word in ("anchor", "prior", "default"))]
+        fours = [name for name in fours if name not in anchors and len(shapes[name]) == 3]
+        others = [name for name in shapes if name not in fours and name not in anchors and len(shapes[name]) == 3]
+        if len(fours) == 2 and not others:  # three classes and background are four columns too
+            others = [fours.pop(0 if any(word in fours[0].lower() for word in ("cls", "logit", "conf")) else 1)]
+        if (len(fours), len(others), len(anchors)) != (1, 1, len(shapes) - 2):
+            return None
+        rows = shapes[fours[0]][1]
+        if rows != shapes[others[0]][1] or (anchors and shapes[anchors[0]][-2] != rows):
+            return None
+        if not anchors and (rows is None or priors(sample.size, rows) is None):
+            return None
+        return fours[0], others[0], anchors[0] if anchors else ""
+
+    def __init__(self, sample: Sample) -> None:
+        self.encodings, self.logits, self.anchors = self._names(sample) or ("", "", "")
+        self.classes = (sample.outputs[self.logits].shape[2] or 1) - 1
+
+    def boxes_of_anchors(self, outputs: Outputs, size: Size) -> Float32:
+        """The anchors, `(N, 4)` xyxy in pixels."""
+        if self.anchors:
+            return np.asarray(outputs[self.anchors], np.float32).reshape(-1, 4)[: outputs[self.logits].shape[1]]
+        known = priors(size, outputs[self.logits].shape[1])
+        return np.zeros((0, 4), np.float32) if known is None else known
+
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+        """Anchors that reach the threshold."""
+        anchors = self.boxes_of_anchors(outputs, size)
+        found = []
+        for encodings, logits in zip(outputs[self.encodings], outputs[self.logits], strict=True):
+            rows, top, classes = best(softmax(logits)[:, 1:], threshold)
+            code, placed = encodings[rows].astype(np.float32), anchors[rows]
+            sides = placed[:, 2:] - placed[:, :2]
+            centres = placed[:, :2] + sides / 2 + code[:, :2] / MOVES * sides
+            sizes = sides * np.exp(np.minimum(code[:, 2:] / GROWTHS, MOST_GROWTH))
+            found.append(Candidates(corners(centres, sizes), top, classes))
+        return found
+
+
+class BoxesDecoder:
+    """Boxes, labels and scores after everything, as torchvision's detectors and RT-DETR's own export give them."""
+
+    expects: ClassVar[str] = (
+        "three outputs, in any order: boxes Kx4 (xyxy in pixels of the input), labels K (whole numbers) and scores K, "
+        "each with a batch in front or without"
+    )
+    preprocess: ClassVar[Preprocess] = Preprocess("rgb", "stretch", 0, "unit")
+
+    @classmethod
+    def fits(cls, sample: Sample) -> bool:
+        """Whether there are three such outputs."""
+        return cls._names(sample) is not None
+
+    @staticmethod
+    def _names(sample: Sample) -> tuple[str, str, str] | None:
+        if len(sample.outputs) != 3:
+            return None
+        labels = [name for name, spec in sample.outputs.items() if spec.dtype.kind == "i"]
+        floats = [(name, spec.shape) for name, spec in sample.outputs.items() if spec.dtype.kind == "f"]
+        if len(labels) != 1 or len(floats) != 2:
+            return None
+        (one, first), (other, second) = sorted(floats, key=lambda item: len(item[1]))  # scores, boxes
+        rank = len(sample.outputs[labels[0]].shape)
+        if rank not in {1, 2} or len(first) != rank or len(second) != rank + 1 or second[-1] not in {4, None}:
+            return None
+        return other, labels[0], one
+
+    def __init__(self, sample: Sample) -> None:
+        self._boxes, self._labels, self._scores = self._names(sample) or ("", "", "")
+        self._batched = len(sample.outputs[self._labels].shape) == 2
+        # torchvision counts COCO's ids with the background in front; with a batch it is RT-DETR, which counts its own.
+        self.classes = 0 if self._batched else 91
+
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:  # noqa: ARG002  # Decoder
+        """Rows that reach the threshold."""
+        parts = [outputs[name] for name in (self._boxes, self._labels, self._scores)]
+        found = []
+        for boxes, labels, scores in zip(*(parts if self._batched else [part[None] for part in parts]), strict=True):
+            keep = scores >= threshold
+            kept = boxes[keep].astype(np.float32), scores[keep].astype(np.float32)
+            found.append(Candidates(*kept, labels[keep].astype(np.int64)))
+        return found

@@ -4,41 +4,42 @@
 
 For each model and precision: build and load time, memory, parity with ONNX Runtime (CPU, FP32) over frames or recurrent
 steps, latency p50/p99 and throughput for each batch, the same for torch eager, `torch.compile` and ONNX Runtime CUDA in
-this run, and the time of whole frames with its parts. Without a GPU it says so and measures nothing; `--rehearse` runs
-all of it on the CPU with ONNX Runtime in TensorRT's place, to check this script, and marks the result as such.
+this run, and the time of whole frames with its parts. It asks nothing and goes on without whatever is missing: what
+could not be measured has a sentence in its place. The file is written anew after each measurement, so that a run
+that is cut off leaves what it had. Without a GPU it says so and measures nothing;
+`--rehearse` runs all of it on the processor with ONNX Runtime in the GPU's place, to check this script, and marks the
+result as such.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from alstm_ros import detection
-from alstm_ros.association import lstm
+import alstm_ros
 from alstm_ros.config import Config, DetectorConfig, EngineConfig
-from alstm_ros.detection.detector import Detector
 from alstm_ros.engines import agreement, tensorrt_api, tensorrt_graph
 from alstm_ros.engines.engine import Engine
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.profiles import states
 from alstm_ros.errors import AlstmError
 from alstm_ros.options import replace
-from alstm_ros.pipeline import Frame, Pipeline
-from bench.gpu_contenders import CONTENDERS, Contender, Unavailable, Workplace
+from bench.gpu_contenders import CONTENDERS, ENGINES, Contender, Make, Unavailable, Workplace
 
 Feed = dict[str, NDArray[Any]]
+SHIPPED = Path(alstm_ros.__file__).parent / "models"
 ROWS = 48
 """Tracks and pairs in a step of the association's latency."""
 
@@ -50,6 +51,8 @@ def pictures(source: Path | None, height: int, width: int) -> Iterator[NDArray[n
         for step in range(1_000_000):
             waves = 120 + 60 * np.sin((x + 3 * step) / 37) + 50 * np.cos(y / 23) + 20 * ((x // 50 + y // 80 + step) % 2)
             yield np.stack([waves, waves[::-1], waves[:, ::-1]], 2).clip(0, 255).astype(np.uint8)
+    import cv2  # noqa: PLC0415  # only where a video is given
+
     video = cv2.VideoCapture(str(source))
     if not video.isOpened():
         raise AlstmError(f"The video {source} cannot be opened.")
@@ -114,13 +117,16 @@ def latency(answer: Contender, inputs: Feed, runs: int) -> dict[str, float]:
     return {"p50_ms": round(p50, 4), "p99_ms": round(p99, 4), "rows_per_s": round(rows * runs / sum(taken), 1)}
 
 
-def measure(name: str, path: Path, precision: str, args: argparse.Namespace, place: Workplace) -> dict[str, Any]:
+def measure(
+    name: str, path: Path, precision: str, args: argparse.Namespace, place: Workplace, found: dict[str, Any]
+) -> None:
     """One model in one precision through every contender."""
     reference = OnnxRuntimeEngine(path, EngineConfig(threads=args.threads))
     images = any(len(spec.shape) == 4 for spec in reference.inputs.values())
     batches = args.batches if images else [ROWS]
-    found: dict[str, Any] = {}
     for title, make in CONTENDERS.items():
+        if args.contender and title not in args.contender:
+            continue
         entry: dict[str, Any] = {"latency": {}}
         found[title] = entry
         try:
@@ -135,14 +141,23 @@ def measure(name: str, path: Path, precision: str, args: argparse.Namespace, pla
                 for batch in batches:
                     inputs = next(feeds(path, reference, args.source, batch))
                     entry["latency"][str(batch)] = latency(answer, inputs, args.runs)
-        except Unavailable as reason:
-            entry["not_measured"] = str(reason)
+        except Exception as error:  # noqa: BLE001  # unattended: whatever fails is told, and the others are measured
+            entry["not_measured"] = reason(error)
+        place.report()
         sys.stderr.write(f"{name} {precision} {title}: {json.dumps(entry)}\n")
-    return found
+
+
+def reason(error: Exception) -> str:
+    """Why something was not measured, as one sentence."""
+    text = str(error).split("\n", maxsplit=1)[0]
+    return text if isinstance(error, (AlstmError, Unavailable)) else f"It fails with {type(error).__name__}: {text}"
 
 
 def whole_frames(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     """The time of a frame from picture to tracks, and of its parts."""
+    from alstm_ros.detection.detector import Detector  # noqa: PLC0415  # needs OpenCV, which the rest does without
+    from alstm_ros.pipeline import Frame, Pipeline  # noqa: PLC0415  # needs SciPy, likewise
+
     config = Config(detector=DetectorConfig(score_threshold=0.1))
     parts: dict[str, list[float]] = {}
 
@@ -178,14 +193,15 @@ def whole_frames(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def main() -> int:
-    """Measures and writes."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures and writes; 0 where all that TensorRT answered is within the limits, 2 where nothing was measured."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0] if __doc__ else "")
     parser.add_argument("--source", type=Path, help="a video; drawn pictures when not given")
     parser.add_argument(
         "--model", type=Path, action="append", default=[], help="an ONNX file; all shipped ones without"
     )
     parser.add_argument("--precision", choices=("fp32", "fp16"), action="append", default=[])
+    parser.add_argument("--contender", choices=tuple(CONTENDERS), action="append", default=[], help="all without")
     parser.add_argument("--frames", type=int, default=1000, help="frames and recurrent steps of the parity")
     parser.add_argument("--runs", type=int, default=300, help="runs of each latency")
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 4, 8, 16])
@@ -193,61 +209,86 @@ def main() -> int:
     parser.add_argument("--device", type=int, default=0)
     parser.add_argument("--output", type=Path, help="a JSON file to write")
     parser.add_argument("--rehearse", action="store_true", help="run the script without a GPU; measures nothing of use")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
+    result: dict[str, Any] = {"rehearsal": args.rehearse}
     try:
         with tempfile.TemporaryDirectory() as cache:
             config = replace(EngineConfig(), {"runtime": "tensorrt", "device": args.device, "cache_dir": cache})
             config = replace(config, {"max_batch": max(args.batches), "threads": args.threads})
             place = Workplace(config, rehearsal=args.rehearse)
-            result = run(args, place)
+            place.report = lambda: write(result, args.output)
+            run(args, place, result)
     except AlstmError as error:
         sys.stderr.write(f"Nothing was measured: {error}\n")
         return 2
-    text = json.dumps(result, indent=2) + "\n"
-    if args.output:
-        args.output.write_text(text, encoding="utf-8")
-    sys.stdout.write(text)
+    write(result, args.output)
+    sys.stdout.write(json.dumps(result, indent=2) + "\n")
     within = [
-        contenders["tensorrt"]["parity"]["within"]
+        contenders.get("tensorrt", {}).get("parity", {}).get("within", True)
         for precisions in result["models"].values()
         for contenders in precisions.values()
     ]
     return 0 if all(within) else 1
 
 
-def run(args: argparse.Namespace, place: Workplace) -> dict[str, Any]:
+def write(result: Mapping[str, Any], path: Path | None) -> None:
+    """Writes what there is so far."""
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+
+
+def run(args: argparse.Namespace, place: Workplace, result: dict[str, Any]) -> None:
     """Everything."""
-    known = {**detection.MODELS, "association": lstm.MODELS["default"]}
-    paths = args.model or sorted({path for path in known.values() if path.is_file()})
-    result: dict[str, Any] = {"rehearsal": args.rehearse, "machine": machine(place), "models": {}}
-    for path in paths:
-        result["models"][path.name] = {
-            precision: measure(path.name, path, precision, args, place)
-            for precision in args.precision or ["fp32", "fp16"]
-        }
-    path = known["default"]
-    reference = OnnxRuntimeEngine(path, EngineConfig(threads=args.threads))
-    result["whole_frames"] = {"onnxruntime cpu": whole_frames(reference, args)}
-    for precision in args.precision or ["fp32", "fp16"]:
-        with place.engine(path, precision, reference) as engine:
-            result["whole_frames"][f"tensorrt {precision}"] = whole_frames(engine, args)
-    return result
+    precisions = args.precision or ["fp32", "fp16"]
+    result["machine"] = machine(place)
+    result["models"] = {}
+    for path in args.model or sorted(SHIPPED.glob("*.onnx")):
+        entry: dict[str, dict[str, Any]] = {precision: {} for precision in precisions}
+        result["models"][path.name] = entry
+        for precision in precisions:
+            measure(path.name, path, precision, args, place, entry[precision])
+    result["whole_frames"] = {}
+    for title, make in CONTENDERS.items():
+        if title not in ENGINES or (args.contender and title not in args.contender):
+            continue
+        for precision in precisions:
+            result["whole_frames"][f"{title} {precision}"] = frames_of(make, precision, args, place)
+            place.report()
 
 
-def machine(place: Workplace) -> Mapping[str, Any]:
-    """What it ran on."""
-    import onnxruntime  # noqa: PLC0415  # its version alone
+def frames_of(make: Make, precision: str, args: argparse.Namespace, place: Workplace) -> dict[str, Any]:
+    """Whole frames with the default detector on one of the engines."""
+    try:
+        from alstm_ros import detection  # noqa: PLC0415  # needs OpenCV, which the rest does without
 
+        path = detection.MODELS["default"]
+        reference = OnnxRuntimeEngine(path, EngineConfig(threads=args.threads))
+        with place.contender(make, path, precision, reference) as (engine, _):
+            return whole_frames(engine, args)  # type: ignore[arg-type]  # `ENGINES` are engines
+    except Exception as error:  # noqa: BLE001  # unattended: it is told, and the others are measured
+        return {"not_measured": reason(error)}
+
+
+def machine(place: Workplace) -> dict[str, Any]:
+    """What it runs on, and what it is missing."""
     info = place.device_info
-    return {
+    found: dict[str, Any] = {
         "gpu": None if info is None else info.name,
         "compute_capability": None if info is None else ".".join(map(str, info.capability)),
         "driver_cuda": None if info is None else info.driver,
-        "tensorrt": None if place.rehearsal else f"{tensorrt_api.find().name} {tensorrt_api.find().version}",
-        "onnxruntime": onnxruntime.__version__,
+        "processors": os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.platform(),
     }
+    for name in ("onnxruntime", "onnx", "torch", "numpy"):
+        module = sys.modules.get(name)
+        found[name] = None if module is None else str(module.__version__)
+    try:
+        found["tensorrt"] = f"{tensorrt_api.find().name} {tensorrt_api.find().version}"
+    except AlstmError as error:
+        found["tensorrt"] = reason(error)
+    return found
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Who runs a model file on the GPU in `gpu.py`: TensorRT, ONNX Runtime CUDA, torch eager, `torch.compile`."""
+"""Who runs a model file in `gpu.py`: TensorRT, ONNX Runtime on GPU and processor, torch eager, `torch.compile`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.config import EngineConfig
-from alstm_ros.engines import tensorrt_api
+from alstm_ros.engines import onnxruntime_cuda as onnxruntime_cuda_engine
 from alstm_ros.engines.accelerated import Job
-from alstm_ros.engines.cuda_device import CudaDevice
 from alstm_ros.engines.device import DeviceInfo
 from alstm_ros.engines.engine import Engine
+from alstm_ros.engines.gpu import open_gpu
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
-from alstm_ros.engines.tensorrt_api import Flavour
 from alstm_ros.options import replace
 
 Contender = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
 Made = tuple[Contender, dict[str, Any], Callable[[], None]]
+Make = Callable[["Workplace", Path, str, Engine], Made]
 
 
 class Unavailable(Exception):  # noqa: N818  # not an error: it is reported and the others go on
@@ -30,27 +30,35 @@ class Unavailable(Exception):  # noqa: N818  # not an error: it is reported and 
 
 
 class Workplace:
-    """The GPU and TensorRT, or their stand-ins in a rehearsal."""
+    """The GPU and what can run on it, or their stand-ins in a rehearsal.
+
+    Attributes:
+        config: the group `engine.*` for every contender.
+        rehearsal: whether the processor stands in for the GPU.
+        device_info: the GPU; None in a rehearsal.
+        report: called after each measurement.
+    """
 
     def __init__(self, config: EngineConfig, *, rehearsal: bool) -> None:
-        """Looks for the GPU.
+        """Looks for the GPU, through torch where that is installed.
 
         Raises:
-            DependencyError: TensorRT or cuda-python is missing.
+            DependencyError: neither torch nor cuda-python is installed.
             DeviceLostError: there is no GPU.
         """
         self.config, self.rehearsal = config, rehearsal
+        self.report: Callable[[], None] = lambda: None
         self.device_info: DeviceInfo | None = None
-        self.flavour: Flavour | None = None
         if not rehearsal:
-            self.flavour = tensorrt_api.find()
-            device = CudaDevice(config.device)
+            with suppress(ImportError):
+                import torch  # noqa: F401, PLC0415  # `open_gpu` takes it where it is loaded
+            device = open_gpu(config.device)
             self.device_info = device.info
             device.close()
 
     @contextmanager
     def contender(
-        self, make: Callable[[Workplace, Path, str, Engine], Made], path: Path, precision: str, reference: Engine
+        self, make: Make, path: Path, precision: str, reference: Engine
     ) -> Iterator[tuple[Contender, dict[str, Any]]]:
         """A contender, ready; freed at the end."""
         answer, about, close = make(self, path, precision, reference)
@@ -59,31 +67,27 @@ class Workplace:
         finally:
             close()
 
-    @contextmanager
-    def engine(self, path: Path, precision: str, reference: Engine) -> Iterator[Engine]:
-        """TensorRT's engine for whole frames."""
-        engine = self.start(path, precision, reference)
-        try:
-            yield engine
-        finally:
-            engine.close()
+    def at(self, precision: str) -> EngineConfig:
+        """The config in a precision."""
+        return replace(self.config, {"precision": precision})
 
     def start(self, path: Path, precision: str, reference: Engine) -> Engine:
-        """TensorRT's engine, built or from the cache."""
+        """TensorRT's engine, built or from the cache.
+
+        Raises:
+            AlstmError: TensorRT is missing, or cannot run this model on this GPU.
+        """
         if self.rehearsal:
             return OnnxRuntimeEngine(path, self.config)
-        engine: Engine = self.job(path, precision, reference).start(lambda _: True)
+        job = Job(path, self.at(precision), reference.inputs, reference.outputs, {})
+        engine: Engine = job.start(lambda _: True)
         return engine
-
-    def job(self, path: Path, precision: str, reference: Engine) -> Job:
-        """The engine's job description."""
-        return Job(path, replace(self.config, {"precision": precision}), reference.inputs, reference.outputs, {})
 
     def free_memory(self) -> int:
         """Bytes free on the GPU."""
         if self.rehearsal:
             return 0
-        device = CudaDevice(self.config.device)
+        device = open_gpu(self.config.device)
         free = device.free_memory()
         device.close()
         return free
@@ -101,30 +105,34 @@ def tensorrt(place: Workplace, path: Path, precision: str, reference: Engine) ->
         "build_seconds": round(built, 3),
         "load_seconds": round(loaded, 3),
         "memory_bytes": free - place.free_memory(),
+        "precision": engine.status.precision,
         "layers": dict(engine.status.layers),
     }
     return engine, about, engine.close
 
 
-def onnxruntime_cuda(place: Workplace, path: Path, precision: str, reference: Engine) -> Made:
-    """ONNX Runtime's CUDA provider on the file as it is, or on its FP16 export."""
-    import onnxruntime as ort  # noqa: PLC0415  # a contender, loaded where it runs
+def onnxruntime_cuda(place: Workplace, path: Path, precision: str, _: Engine) -> Made:
+    """ONNX Runtime's CUDA provider through this package's engine."""
+    if place.rehearsal:
+        stand_in = OnnxRuntimeEngine(path, place.config)
+        return stand_in, {}, stand_in.close
+    if not onnxruntime_cuda_engine.offered():
+        raise Unavailable("This onnxruntime has no CUDA provider; install onnxruntime-gpu in its place.")
+    free, start = place.free_memory(), time.perf_counter()
+    engine = onnxruntime_cuda_engine.OnnxRuntimeCudaEngine(path, place.at(precision))
+    engine.warm_up()
+    about = {
+        "load_seconds": round(time.perf_counter() - start, 3),
+        "memory_bytes": free - place.free_memory(),
+    }
+    return engine, about, engine.close
 
-    from alstm_ros.engines import tensorrt_graph  # noqa: PLC0415  # likewise
 
-    if "CUDAExecutionProvider" not in ort.get_available_providers() and not place.rehearsal:
-        raise Unavailable("this onnxruntime has no CUDA provider; install onnxruntime-gpu in its place")
-    model = tensorrt_graph.prepare(tensorrt_graph.read(path), precision).onnx
-    providers: list[Any] = [("CUDAExecutionProvider", {"device_id": place.config.device})]
-    session = ort.InferenceSession(model, providers=["CPUExecutionProvider"] if place.rehearsal else providers)
-    if not place.rehearsal and "CUDAExecutionProvider" not in session.get_providers():
-        raise Unavailable("onnxruntime could not load its CUDA provider (see its log)")
-    names = list(reference.outputs)
-
-    def answer(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return dict(zip(names, session.run(names, dict(inputs)), strict=True))
-
-    return answer, {}, lambda: None
+def onnxruntime_cpu(place: Workplace, path: Path, _: str, __: Engine) -> Made:
+    """ONNX Runtime on the processor, which computes in FP32 whatever is asked for."""
+    start = time.perf_counter()
+    engine = OnnxRuntimeEngine(path, place.config)
+    return engine, {"load_seconds": round(time.perf_counter() - start, 3), "precision": "fp32"}, engine.close
 
 
 def torch_eager(place: Workplace, path: Path, precision: str, _: Engine) -> Made:
@@ -143,9 +151,9 @@ def _torch(place: Workplace, path: Path, precision: str, *, compiled: bool) -> M
 
         from bench.gpu_torch import OnnxModule  # noqa: PLC0415  # likewise
     except ImportError as error:
-        raise Unavailable(f"torch is not installed ({error})") from error
+        raise Unavailable(f"Torch is not installed ({error}).") from error
     if not place.rehearsal and not torch.cuda.is_available():
-        raise Unavailable("this torch has no CUDA")
+        raise Unavailable(f"Torch {torch.__version__} has no CUDA here.")
     where = torch.device("cpu" if place.rehearsal else f"cuda:{place.config.device}")
     ready: dict[tuple[tuple[int, ...], ...], Any] = {}
 
@@ -169,10 +177,13 @@ def _torch(place: Workplace, path: Path, precision: str, *, compiled: bool) -> M
     return answer, {"torch": torch.__version__}, ready.clear
 
 
-CONTENDERS: dict[str, Callable[[Workplace, Path, str, Engine], Made]] = {
+CONTENDERS: dict[str, Make] = {
     "tensorrt": tensorrt,
     "onnxruntime cuda": onnxruntime_cuda,
+    "onnxruntime cpu": onnxruntime_cpu,
     "torch eager": torch_eager,
     "torch compile": torch_compiled,
 }
 """Name to what makes it."""
+ENGINES = ("tensorrt", "onnxruntime cuda", "onnxruntime cpu")
+"""The contenders that are engines of this package, with which whole frames run."""

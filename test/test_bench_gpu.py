@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -13,6 +14,7 @@ import pytest
 from tiny_models import painted_detector, recurrent_step, reference
 
 from alstm_ros.engines import agreement, tensorrt_api
+from alstm_ros.engines.failures import UnsupportedModelError
 
 ROOT = Path(__file__).resolve().parents[1]
 SHIPPED = sorted((ROOT / "alstm_ros" / "models").glob("*.onnx"))
@@ -43,15 +45,76 @@ def test_a_rehearsal_reaches_the_end_and_is_marked(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "out.json").read_text()) == result
     assert result["rehearsal"] is True
     contenders = result["models"]["step.onnx"]["fp32"]
-    assert set(contenders) == {"tensorrt", "onnxruntime cuda", "torch eager", "torch compile"}
+    assert set(contenders) == {"tensorrt", "onnxruntime cuda", "onnxruntime cpu", "torch eager", "torch compile"}
     for name, entry in contenders.items():
         assert "not_measured" not in entry, (name, entry)
         assert set(entry["parity"]["worst"]) == {"h_next", "c_next", "score", "correction"}
         assert entry["parity"]["within"]
         assert entry["latency"]["48"]["p50_ms"] > 0
+    assert set(result["whole_frames"]) == {"tensorrt fp32", "onnxruntime cuda fp32", "onnxruntime cpu fp32"}
     assert set(result["whole_frames"]["tensorrt fp32"]) == {
         "engine", "detect", "track", "frame", "before and after the engine",
     }  # fmt: skip
+
+
+def test_what_is_missing_or_fails_has_a_sentence_and_the_rest_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As on a GPU that TensorRT-RTX has no code for, without onnxruntime-gpu, with a torch that breaks."""
+    from bench import gpu, gpu_contenders
+
+    def fail(error: Exception) -> Any:
+        def make(*_: object) -> None:
+            raise error
+
+        return make
+
+    torch_error = RuntimeError("Triton found no compiler\nand so on")
+    monkeypatch.setitem(gpu_contenders.CONTENDERS, "tensorrt", fail(UnsupportedModelError("No code for 9.0.")))
+    monkeypatch.setitem(gpu_contenders.CONTENDERS, "onnxruntime cuda", fail(gpu_contenders.Unavailable("No provider.")))
+    monkeypatch.setitem(gpu_contenders.CONTENDERS, "torch eager", fail(torch_error))
+    monkeypatch.setitem(gpu_contenders.CONTENDERS, "torch compile", fail(torch_error))
+    onnx.save(recurrent_step(), tmp_path / "step.onnx")
+    written: list[int] = []
+    write = gpu.write
+
+    def count(result: Any, path: Path) -> None:
+        written.append(len(str(result)))
+        write(result, path)
+
+    monkeypatch.setattr(gpu, "write", count)
+    output = tmp_path / "folder" / "out.json"
+    options = ["--rehearse", "--model", str(tmp_path / "step.onnx"), "--precision", "fp16", "--threads", "1"]
+    assert gpu.main([*options, "--frames", "2", "--runs", "1", "--output", str(output)]) == 0
+    result = json.loads(output.read_text())
+    assert json.loads(capsys.readouterr().out) == result
+    found = result["models"]["step.onnx"]["fp16"]
+    assert found["tensorrt"]["not_measured"] == "No code for 9.0."
+    assert found["onnxruntime cuda"]["not_measured"] == "No provider."
+    assert found["torch eager"]["not_measured"] == "It fails with RuntimeError: Triton found no compiler"
+    assert found["onnxruntime cpu"]["latency"]["48"]["p50_ms"] > 0
+    assert result["whole_frames"]["tensorrt fp16"] == {"not_measured": "No code for 9.0."}
+    assert result["whole_frames"]["onnxruntime cpu fp16"]["frame"]["p50_ms"] > 0
+    assert len(set(written)) >= 6  # after each measurement, so that a run that is cut off leaves what it had
+
+
+def test_it_asks_for_no_more_than_the_engines_need(tmp_path: Path) -> None:
+    """A machine with a GPU may have neither OpenCV nor SciPy: only whole frames need them."""
+    onnx.save(recurrent_step(), tmp_path / "step.onnx")
+    arguments = ["--rehearse", "--model", str(tmp_path / "step.onnx"), "--frames", "2", "--runs", "1", "--threads", "1"]
+    code = f"""
+import sys
+for name in ("cv2", "scipy", "tqdm", "rclpy", "torch", "tensorrt", "tensorrt_rtx", "cuda"):
+    sys.modules[name] = None
+from bench import gpu
+sys.exit(gpu.main({[*arguments, "--precision", "fp32", "--contender", "onnxruntime cpu"]!r}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert list(result["models"]["step.onnx"]["fp32"]) == ["onnxruntime cpu"]
+    assert "cv2" in result["whole_frames"]["onnxruntime cpu fp32"]["not_measured"]
+    assert result["machine"]["tensorrt"].startswith("Running models through TensorRT needs TensorRT")
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)

@@ -8,8 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-torch = pytest.importorskip("torch", reason="learning needs torch")
+pytest.importorskip("torch", reason="learning needs torch")
 
+import torch
 from onnxruntime import InferenceSession
 
 from alstm_ros.association.features import PAIR, STEP

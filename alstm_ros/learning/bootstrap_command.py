@@ -1,10 +1,11 @@
-"""`alstm bootstrap`: training pairs from recordings that nobody has labelled."""
+"""`alstm bootstrap`: training pairs from recordings that nobody has labelled, or of which a few frames were."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,10 @@ from alstm_ros.evaluation.pairing import find_truths, pair
 from alstm_ros.evaluation.parallel import run_all
 from alstm_ros.evaluation.reading import name_of, read_truth
 from alstm_ros.evaluation.sources import SourceOptions, open_source
+from alstm_ros.evaluation.sparse import read_sparse
 from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.pairs import DIFFERENT, SAME, UNKNOWN
+from alstm_ros.learning.identities import attach
+from alstm_ros.learning.pairs import DIFFERENT, NOBODY_LOOKED, SAME, UNKNOWN
 from alstm_ros.learning.purity import Purity, purity
 
 
@@ -35,6 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="TRUTH",
         help="ground truth, only to say afterwards how pure the labels are",
+    )
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        type=Path,
+        default=[],
+        metavar="LABELS",
+        help="frames that a person corrected, as 'alstm export-labels' writes them; boxes and scores are learned there",
     )
     parser.add_argument("--topic", default="", help="the bags' image topic, where they hold several")
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a folder of images (default 30)")
@@ -53,6 +64,7 @@ class Job:
     Attributes:
         source: its path.
         truth: its ground truth, or None.
+        labels: what a person labelled of it, or None.
         output: the file to write.
         options: about the source.
         cache: where detections are kept.
@@ -61,6 +73,7 @@ class Job:
 
     source: Path
     truth: Path | None
+    labels: Path | None
     output: Path
     options: SourceOptions
     cache: Path
@@ -82,8 +95,10 @@ def run(args: argparse.Namespace) -> int:
         paths[name_of(path)] = path
     truths = {item.result: item.truth for item in pair(find_truths(args.gt), paths)} if args.gt else {}
     options = SourceOptions(args.topic, args.fps)
+    labels = find_labels(args.labels, list(paths))
     jobs = [
-        Job(path, truths.get(path), args.output / f"{name}.npz", options, cache, config) for name, path in paths.items()
+        Job(path, truths.get(path), labels.get(name), args.output / f"{name}.npz", options, cache, config)
+        for name, path in paths.items()
     ]
     made: dict[str, dict[str, Any]] = {}
     total: Purity | None = None
@@ -91,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         made[job.output.stem] = numbers
         sys.stderr.write(
             f"{job.output}: {numbers['same']} pairs the same, {numbers['different']} different, "
-            f"{numbers['unknown']} left out\n"
+            f"{numbers['unknown']} left out, {numbers['labelled']} detections in labelled frames\n"
         )
         for problem in numbers["problems"]:
             sys.stderr.write(f"problem: {problem}\n")
@@ -105,13 +120,31 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(numbers["problems"] for numbers in made.values()) else 0
 
 
+def find_labels(paths: Sequence[Path], recordings: Sequence[str]) -> dict[str, Path]:
+    """Labels by the name of their recording; a single one belongs to a single recording whatever it is called.
+
+    Raises:
+        DataError: labels are of none of the recordings.
+    """
+    found = find_truths(paths)
+    if len(found) == len(recordings) == 1:
+        return {recordings[0]: next(iter(found.values()))}
+    stray = sorted(found.keys() - set(recordings))
+    if stray:
+        raise DataError(f"Labels '{stray[0]}' are of none of the recordings {', '.join(recordings)}.")
+    return found
+
+
 def run_job(job: Job) -> tuple[dict[str, Any], Purity | None]:
     """Makes one recording's pairs; must be importable, other processes call it."""
     cached = detect_all(open_source(job.source, job.options), job.config, load_detector, job.source, job.cache)
     pairs = bootstrap(cached.frames, job.config)
+    if job.labels:
+        pairs = attach(pairs, read_sparse(job.labels))
     pairs.save(job.output)
     names = {"same": SAME, "different": DIFFERENT, "unknown": UNKNOWN}
     numbers: dict[str, Any] = {name: int((pairs.labels == label).sum()) for name, label in names.items()}
     numbers["detections"] = len(pairs.boxes)
+    numbers["labelled"] = int((pairs.objects != NOBODY_LOOKED).sum())
     numbers["problems"] = list(cached.problems)
     return numbers, purity(pairs, read_truth(job.truth).labels) if job.truth else None

@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.learning.pairs import Pairs
+from alstm_ros.learning.pairs import COLUMNS, Pairs
 from alstm_ros.learning.scenes import visible_share
 from alstm_ros.types import Float32
 
@@ -121,11 +121,10 @@ def overlay(
         tracklets=np.where(other.tracklets >= 0, other.tracklets + one.tracklets.max(initial=-1) + 1, -1),
         objects=np.where(other.objects >= 0, other.objects + one.objects.max(initial=-1) + 1, other.objects),
     )
-    columns = ("frames", "boxes", "scores", "classes", "features", "tracklets", "objects", "truths")
-    joined = {name: np.concatenate([getattr(one, name), getattr(shifted, name)]) for name in columns}
+    joined = {name: np.concatenate([getattr(one, name), getattr(shifted, name)]) for name in COLUMNS}
     order = np.argsort(joined["frames"], kind="stable")
     mine = (np.arange(len(order)) < len(one.frames))[order]
-    both = replace(one.choose(np.zeros(len(one.frames), bool)), **{name: joined[name][order] for name in columns})
+    both = replace(one.choose(np.zeros(len(one.frames), bool)), **{name: joined[name][order] for name in COLUMNS})
     lost = _covered(both.frames, both.boxes, mine)
     logits = np.log(both.scores / np.maximum(1 - both.scores, 1e-4)) - HIDING * lost**1.5
     height = (both.boxes[:, 3:] - both.boxes[:, 1:2]) * lost[:, None]

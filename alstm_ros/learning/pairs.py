@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -17,6 +18,8 @@ SAME, DIFFERENT, UNKNOWN = 1, 0, -1
 """Labels of pairs."""
 NOTHING, NOBODY_LOOKED = -1, -2
 """Instead of a labelled object: a detection of no object; one of which no person said anything."""
+COLUMNS = ("frames", "boxes", "scores", "classes", "features", "tracklets", "objects", "truths")
+"""Those that hold one row for each detection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,9 @@ class Pairs:
 
     def choose(self, keep: NDArray[np.bool_]) -> Pairs:
         """The detections of a mask `(D,)`; labels of pairs are left out."""
-        columns = ("frames", "boxes", "scores", "classes", "features", "tracklets", "objects", "truths")
-        return replace(self, **{name: getattr(self, name)[keep] for name in columns}, **_no_labels())
+        part: dict[str, Any] = {name: getattr(self, name)[keep] for name in COLUMNS}
+        none = np.zeros(0, np.int64)
+        return replace(self, **part, first=none, second=none, labels=np.zeros(0, np.int8))
 
     def at(self, chosen: Int64) -> Pairs:
         """These frames alone, by ascending index, as if the others had been lost; labels of pairs are left out."""
@@ -104,10 +108,6 @@ class Pairs:
             motion=motion,
             frames=place[kept.frames],
         )
-
-
-def _no_labels() -> dict[str, NDArray[np.integer]]:
-    return {name: np.zeros(0, np.int64) for name in ("first", "second")} | {"labels": np.zeros(0, np.int8)}
 
 
 def load_all(folder: Path) -> list[Pairs]:

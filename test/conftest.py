@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -35,3 +37,22 @@ def vtest() -> Path:
     if not path.is_file():
         pytest.skip("there is no .cache/vtest.avi; `make video` fetches it")
     return path
+
+
+@pytest.fixture(scope="module")
+def number() -> Iterator[int]:
+    """A ROS domain of the module's own."""
+    from ros_harness import domain  # skips where ROS is not installed
+
+    with domain() as number:
+        yield number
+
+
+@pytest.fixture(scope="module")
+def ros(number: int) -> Iterator[Any]:
+    """A participant of the module's own in that domain."""
+    from ros_harness import Ros
+
+    ros = Ros(number)
+    yield ros
+    ros.close()

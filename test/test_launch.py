@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not installed")
 pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI; a ROS installation has it")
 
-from ros_harness import PATIENCE, Camera, Ros, domain, image_message, scene, values
+from ros_harness import PATIENCE, Camera, Ros, image_message, scene, values
 
 from alstm_ros.ros.transport import SETTING, VARIABLE
 
@@ -53,19 +53,6 @@ def launched(number: int, *arguments: str) -> Iterator[None]:
         output, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, output
     assert "process has died" not in output, output  # the node itself ended with 0
-
-
-@pytest.fixture
-def number() -> Iterator[int]:
-    with domain() as number:
-        yield number
-
-
-@pytest.fixture
-def ros(number: int) -> Iterator[Ros]:
-    ros = Ros(number)
-    yield ros
-    ros.close()
 
 
 def test_an_image_topic_is_answered(ros: Ros, number: int) -> None:

@@ -15,7 +15,8 @@ from sensor_msgs.msg import Image as ImageMessage
 
 from alstm_ros.config import InputConfig
 from alstm_ros.ros.mailbox import Arrival, Mailbox
-from alstm_ros.ros.statistics import missing_fraction, quantile
+from alstm_ros.ros.patience import FACTOR, REMEMBERED, Patience
+from alstm_ros.ros.statistics import CameraStatistics, missing_fraction, quantile
 from alstm_ros.ros.topics import COMPRESSED, IMAGE, Endpoint, choose, explain
 
 PERIOD = 33_000_000
@@ -111,6 +112,38 @@ def test_lost_images_are_noticed() -> None:
     assert missing_fraction(every_third_lost) == pytest.approx(1 / 3, abs=0.02)
     assert missing_fraction(every_third_lost[:9]) == 0  # too few to tell
     assert missing_fraction([*every_third_lost, 0]) == 0  # time went back
+
+
+@given(st.integers(4, 600), st.integers(1, 40))
+def test_a_camera_slower_than_the_timeout_is_called_silent_once_at_most(period: int, images: int) -> None:
+    patience, timeout, told, silent = Patience(), 3, 0, False
+    patience.wait(0)
+    for now in range(period * images):
+        if now and now % period == 0:
+            patience.arrived(now)
+            silent = False
+        elif patience.silent_ns(now) >= patience.limit_ns(timeout) and not silent:
+            told, silent = told + 1, True
+    assert told == 1  # before the first image, when nothing is known of it yet
+
+
+@given(st.integers(1, 100), st.integers(0, 10_000))
+def test_a_fast_camera_that_stops_is_called_silent_in_time_even_after_a_pause(period: int, pause: int) -> None:
+    patience, timeout, now = Patience(), 300, pause
+    patience.wait(0)
+    for _ in range(REMEMBERED + 1):
+        patience.arrived(now)
+        now += period
+    assert patience.limit_ns(timeout) <= max(timeout, FACTOR * period)
+    patience.wait(now)
+    assert patience.limit_ns(timeout) == timeout
+
+
+def test_stamps_that_go_back_are_counted() -> None:
+    statistics = CameraStatistics()
+    for stamp in (5, 6, 6, 3, 4, 2):
+        statistics.processing(stamp)
+    assert statistics.backward == 2
 
 
 def test_quantile_is_the_nearest_rank() -> None:

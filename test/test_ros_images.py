@@ -12,25 +12,12 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from imaging import encode
-from ros_harness import Camera, NodeProcess, Ros, domain, found, image_message, raw_message, scene, values
+from ros_harness import Camera, NodeProcess, Ros, found, image_message, raw_message, scene, values
 
 from alstm_ros.images import ENCODINGS
 
 SCENE = scene((20, 30, "red"), (80, 40, "blue"))
 GREY = scene((20, 30, "grey"), (80, 40, "grey"))
-
-
-@pytest.fixture(scope="module")
-def number() -> Iterator[int]:
-    with domain() as number:
-        yield number
-
-
-@pytest.fixture(scope="module")
-def ros(number: int) -> Iterator[Ros]:
-    ros = Ros(number)
-    yield ros
-    ros.close()
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
-from ros_harness import Camera, NodeProcess, Ros, domain, found, image_message, scene, values
+from ros_harness import Camera, NodeProcess, Ros, found, image_message, scene, values
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
@@ -20,19 +20,6 @@ from alstm_ros.types import Image
 
 SCENE = scene((20, 30, "red"), (80, 40, "blue"))
 EXPECTED = [("blue", 92, 52), ("red", 32, 42)]
-
-
-@pytest.fixture(scope="module")
-def number() -> Iterator[int]:
-    with domain() as number:
-        yield number
-
-
-@pytest.fixture(scope="module")
-def ros(number: int) -> Iterator[Ros]:
-    ros = Ros(number)
-    yield ros
-    ros.close()
 
 
 @pytest.fixture(scope="module")
@@ -176,3 +163,33 @@ def test_incompatible_qos_is_named_with_the_policy(ros: Ros, node: NodeProcess) 
         assert "offered with reliability best_effort, but input.reliability asks for reliable" in sentence
     with Camera(ros, reliable=True) as camera:
         assert found(camera.ask(image_message(SCENE, ros.next_stamp()))) == EXPECTED, node.log
+
+
+def test_a_camera_slower_than_the_timeout_is_told_of_once(ros: Ros, node: NodeProcess) -> None:
+    with Camera(ros) as camera:
+        camera.ask(image_message(SCENE, ros.next_stamp()))
+        ros.until(lambda: node.said("but sends no image"), "the first silence")
+        for _ in range(2):  # what was learnt of the camera before goes with its publisher
+            camera.ask(image_message(SCENE, ros.next_stamp()))
+            ros.spin(1.2)
+        said = node.said("but sends no image"), node.said("Images arrive on")
+        for _ in range(4):
+            camera.ask(image_message(SCENE, ros.next_stamp()))
+            ros.spin(1.2)
+        assert (node.said("but sends no image"), node.said("Images arrive on")) == said
+
+
+def test_two_publishers_with_different_clocks_are_named(ros: Ros, node: NodeProcess) -> None:
+    with Camera(ros) as camera:
+        behind = ros.next_stamp()
+        ros.next_stamp(60_000_000_000)
+        camera.ask(image_message(SCENE, ros.next_stamp()))
+        told: list[str] = []
+        for step in range(400):
+            stamp = behind + step if step % 2 else ros.next_stamp()
+            camera.ask(image_message(SCENE, stamp))
+            told = [s.message for s in ros._statuses.values() if "Stamps went back" in s.message]
+            if told:
+                break
+        assert "do several publishers with different clocks share the topic?" in told[0]
+        assert node.alive

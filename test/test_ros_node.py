@@ -11,7 +11,7 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from alstm_ros.msg import TrackArray, TrackEvent
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import Camera, NodeProcess, Ros, domain, found, image_message, scene
+from ros_harness import Camera, NodeProcess, Ros, found, image_message, scene
 from sensor_msgs.msg import Image as ImageMessage
 from std_srvs.srv import SetBool, Trigger
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -20,19 +20,6 @@ from visualization_msgs.msg import ImageMarker
 SCENE = scene((20, 30, "red"), (80, 40, "blue"))
 EXPECTED = [("blue", 92, 52), ("red", 32, 42)]
 QUICK: dict[str, object] = {"tracks.confirm_hits": 1, "tracks.birth_score": 0.5}
-
-
-@pytest.fixture(scope="module")
-def number() -> Iterator[int]:
-    with domain() as number:
-        yield number
-
-
-@pytest.fixture(scope="module")
-def ros(number: int) -> Iterator[Ros]:
-    ros = Ros(number)
-    yield ros
-    ros.close()
 
 
 @pytest.fixture(scope="module")

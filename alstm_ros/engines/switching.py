@@ -168,7 +168,8 @@ class SwitchingEngine:
         self._ended.set()
         self._failed.set()
         self._sample.taken.set()
-        self._thread.join(timeout=10.0)  # TensorRT 8.6 cannot be stopped while it builds; the thread is a daemon
+        # TensorRT 8.6 cannot be stopped while it builds, and the thread is a daemon; launch files kill after 5 s.
+        self._thread.join(timeout=3.0)
 
     def _work(self) -> None:
         """The background thread: build, compare, switch, wait for a failure, pause, again."""

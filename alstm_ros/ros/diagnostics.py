@@ -29,6 +29,7 @@ class _Counts:
     dropped: int
     damaged: int
     failed: int
+    backward: int
 
 
 class CameraDiagnostics:
@@ -64,6 +65,7 @@ class CameraDiagnostics:
             "dropped for a newer one": counts.dropped,
             "damaged": counts.damaged,
             "failed": counts.failed,
+            "time jumps back": counts.backward,
             "missing (guess)": f"{missing_fraction(list(statistics.stamps)):.2f}",
             "tracks": statistics.tracks,
         }
@@ -76,7 +78,6 @@ class CameraDiagnostics:
         return status(level, self._name, message, values)
 
     def _judge(self, now: _Counts, last: _Counts) -> tuple[bytes, str]:
-        missing = missing_fraction(list(self._statistics.stamps))
         received, failed = now.received - last.received, now.failed - last.failed
         if self._source.source is None:
             return OK, "Not subscribed."
@@ -84,19 +85,37 @@ class CameraDiagnostics:
             return ERROR, f"No image: {self._source.silence.sentence}"
         if failed:
             return ERROR, f"{failed} images could not be processed; the log says why."
-        if now.damaged > last.damaged:
-            sentences = " ".join(sorted(self._statistics.sentences.copy().values()))
-            return WARN, f"{now.damaged - last.damaged} images were dropped: {sentences}"
-        if missing > MISSING:
-            return WARN, f"About {missing:.0%} of the images never came. {large_data_hint()}".rstrip()
+        if warning := self._warning(now, last):
+            return WARN, warning
         counted = f"{now.processed - last.processed} of {received} images processed."
         return OK, counted if received else "Waiting for images."
+
+    def _warning(self, now: _Counts, last: _Counts) -> str:
+        """What is not as it should be, though results come; empty where all is well."""
+        missing = missing_fraction(list(self._statistics.stamps))
+        damaged, backward = now.damaged - last.damaged, now.backward - last.backward
+        if damaged:
+            return f"{damaged} images were dropped: {' '.join(sorted(self._statistics.sentences.copy().values()))}"
+        if backward > 1:  # one is a bag that begins anew
+            return (
+                f"Stamps went back {backward} times, and each time every track ended; do several publishers with "
+                "different clocks share the topic?"
+            )
+        if missing > MISSING:
+            return f"About {missing:.0%} of the images never came. {large_data_hint()}".rstrip()
+        return ""
 
     def _counts(self) -> _Counts:
         counted = self._statistics
         damaged = sum(counted.damaged.copy().values())
         return _Counts(
-            time.monotonic_ns(), counted.received, counted.processed, counted.dropped, damaged, counted.failed
+            time.monotonic_ns(),
+            counted.received,
+            counted.processed,
+            counted.dropped,
+            damaged,
+            counted.failed,
+            counted.backward,
         )
 
 

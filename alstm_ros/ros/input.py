@@ -13,6 +13,7 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from alstm_ros.config import InputConfig
 from alstm_ros.ros.mailbox import SECOND, Arrival
+from alstm_ros.ros.patience import Patience
 from alstm_ros.ros.topics import COMPRESSED, IMAGE, Cause, Endpoint, Source, candidates, choose, explain
 from alstm_ros.ros.transport import large_data_hint
 
@@ -47,7 +48,7 @@ class CameraInput:
         self._deliver = deliver
         self._topic = node.resolve_topic_name(f"{camera}/image" if camera else "image")
         self._subscription: Subscription | None = None
-        self._waiting_since_ns = 0
+        self._patience = Patience()
         self._outlook: tuple[Source, bool] | None = None  # what is hoped for: source, and whether anybody publishes
         self._said: set[str] = set()
         self._unstamped = False
@@ -79,10 +80,10 @@ class CameraInput:
             self._subscribe(source)
         if (source, published) != self._outlook:
             self._outlook = (source, published)
-            self._waiting_since_ns = time.monotonic_ns()
+            self._patience.wait(time.monotonic_ns())
             self.silence = None
-        silent_ns = time.monotonic_ns() - self._waiting_since_ns
-        if silent_ns < self.options.timeout * SECOND:
+        silent_ns = self._patience.silent_ns(time.monotonic_ns())
+        if silent_ns < self._patience.limit_ns(round(self.options.timeout * SECOND)):
             return
         self.silence = explain(self.options, source, found, self._images(), large_data_hint())
         if self.silence.kind not in self._said:
@@ -120,10 +121,14 @@ class CameraInput:
         self._node.get_logger().info(f"Subscribed to {source}.")
 
     def _receive(self, message: Image | CompressedImage) -> None:
-        self._waiting_since_ns = received_ns = time.monotonic_ns()
+        received_ns = time.monotonic_ns()
+        self._patience.arrived(received_ns)
         self.silence = None
         if self._said:
-            self._node.get_logger().info(f"Images arrive on {self.source}.")
+            limit = self._patience.limit_ns(round(self.options.timeout * SECOND)) / SECOND
+            self._node.get_logger().info(
+                f"Images arrive on {self.source}; the next silence is told after {limit:.1f} s."
+            )
             self._said.clear()
         stamp = message.header.stamp
         stamp_ns = stamp.sec * SECOND + stamp.nanosec

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
+from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -14,16 +15,14 @@ from visualization_msgs.msg import ImageMarker
 
 from alstm_ros.config import Config
 from alstm_ros.drawing import Overlay, marks
+from alstm_ros.errors import ConfigError
 from alstm_ros.msg import TrackArray, TrackEvent
 from alstm_ros.ros.messages import Messages, labels
 from alstm_ros.ros.pictures import image_message, markers
 from alstm_ros.types import FrameResult, Image
 
-# Reliable matches every subscriber. A crowd may be born in one frame, and each event is a message of its own.
-RESULTS = QoSProfile(depth=10)
-EVENTS = QoSProfile(depth=1000)
-PICTURES = QoSProfile(depth=1)
-LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+RESULTS, EVENTS, PICTURES = 10, 1000, 1
+"""Depths; a crowd may be born in one frame, and each event is a message of its own."""
 
 
 class CameraOutput:
@@ -51,7 +50,7 @@ class CameraOutput:
         self._events = self._publisher(TrackEvent, f"{place}events", EVENTS)
         self._overlay = self._publisher(ImageMessage, f"{place}overlay", PICTURES)
         self._markers = self._publisher(ImageMarker, f"{place}markers", PICTURES)
-        self._labels = self._publisher(LabelInfo, f"{place}labels", LATCHED)
+        self._labels = self._publisher(LabelInfo, f"{place}labels", PICTURES, latched=True)
         now = Header(stamp=node.get_clock().now().to_msg())
         self._labels.publish(labels(classes, config.detector.score_threshold, now))
 
@@ -87,7 +86,18 @@ class CameraOutput:
             self._node.destroy_publisher(publisher)
         self._publishers.clear()
 
-    def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> Publisher:
-        publisher = self._node.create_publisher(kind, topic, qos)
+    def _publisher(self, kind: type, topic: str, depth: int, *, latched: bool = False) -> Publisher:
+        """A publisher, reliable since that matches every subscriber, unless `qos_overrides` says otherwise."""
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE
+        try:
+            publisher = self._node.create_publisher(
+                kind,
+                topic,
+                QoSProfile(depth=depth, durability=durability),
+                qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+            )
+        except (InvalidQosOverridesError, TypeError, ValueError, RuntimeError) as error:  # rclpy has one for each fault
+            name = self._node.resolve_topic_name(topic)
+            raise ConfigError(f"Parameters 'qos_overrides.{name}.publisher' cannot be used: {error}") from error
         self._publishers.append(publisher)
         return publisher

@@ -18,6 +18,7 @@ class CameraStatistics:
         damaged: images dropped by cause.
         sentences: what was said last about each cause of damage.
         failed: images that the detector or tracker could not process.
+        backward: images whose stamp is before that of the one processed before them; each ends all tracks.
         tracks: living tracks after the last image.
         stamps: stamps of the last images that came, ns.
         stages: the last durations of each stage, ns.
@@ -31,9 +32,16 @@ class CameraStatistics:
         self.damaged: Counter[str] = Counter()
         self.sentences: dict[str, str] = {}
         self.failed = 0
+        self.backward = 0
+        self._last_ns: int | None = None
         self.tracks = 0
         self.stamps: deque[int] = deque(maxlen=100)
         self.stages: dict[str, deque[int]] = {stage: deque(maxlen=300) for stage in STAGES}
+
+    def processing(self, stamp_ns: int) -> None:
+        """An image of this stamp is being processed."""
+        self.backward += self._last_ns is not None and stamp_ns < self._last_ns
+        self._last_ns = stamp_ns
 
     def time(self, stage: str, duration_ns: int) -> None:
         """Takes in one duration."""

@@ -105,6 +105,7 @@ class Worker:
                 before = time.monotonic_ns()
                 results.append((arrival, frame, self._pipeline.track(frame, detections)))
                 statistics = self._statistics[arrival.camera]
+                statistics.processing(arrival.stamp_ns)
                 statistics.time("track", time.monotonic_ns() - before)
                 statistics.time("detect", detected)
         for arrival, frame, result in results:

@@ -29,6 +29,7 @@ from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.evaluation.video import Video
 from alstm_ros.learning import command
 from alstm_ros.learning.bootstrap import bootstrap
+from alstm_ros.learning.run_files import changed
 from alstm_ros.learning.train import Trainer
 from bench.association import ours, score
 from bench.association_data import Case, Frame, dancetrack, mot17_half, without_motion
@@ -57,8 +58,7 @@ def bootstrapped(cases: Sequence[Case], folder: Path) -> None:
 
 def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> Path:
     """What `alstm train --from FOLDER --model MODEL --output OUT CHANGES` writes."""
-    values = {**command.FINE_TUNING, **command.about(folder, model), **command.changed(changes)}
-    config = command.build({**values, "data.bootstrapped": str(folder), "start": model})
+    config = command.fine_tuning(folder, model, changed(changes))
     return Trainer(config, out).run(lambda _done, _total, _losses: None)
 
 

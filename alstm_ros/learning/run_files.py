@@ -1,0 +1,83 @@
+"""Training runs as files: a YAML of parameters, and changes to them as `name=value`."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
+
+from alstm_ros.errors import ConfigError
+from alstm_ros.options import flatten
+
+C = TypeVar("C")
+
+
+def values_of(path: Path) -> dict[str, object]:
+    """A run's YAML as dotted names and values.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"The training file {path} cannot be read: {error}") from error
+    if not isinstance(tree, Mapping):
+        raise ConfigError(f"The training file {path} holds no parameters; it must look like 'seed: 0'.")
+    return dict(flatten(tree))
+
+
+def changed(changes: Sequence[str]) -> dict[str, object]:
+    """Changes given as `name=value`.
+
+    Raises:
+        ConfigError: one has no '='.
+    """
+    values: dict[str, object] = {}
+    for change in changes:
+        name, found, value = change.partition("=")
+        if not found:
+            raise ConfigError(f"The change {change!r} has no '='; it must look like seed=1.")
+        values[name] = yaml.safe_load(value)
+    return values
+
+
+def build(values: Mapping[str, object], cls: type[C]) -> C:
+    """A config dataclass, groups of which are dataclasses again, from dotted names.
+
+    Raises:
+        ConfigError: a name is unknown, or a value is of another kind.
+    """
+    config: C = _build(cls, values, "")
+    return config
+
+
+def _build(cls: type[Any], values: Mapping[str, object], prefix: str) -> Any:
+    """A config dataclass from dotted names; every name must be used."""
+    hints, parts = get_type_hints(cls), {}
+    known = {field.name: field for field in dataclasses.fields(cls)}
+    for name in values:
+        if name.split(".")[0] not in known:
+            raise ConfigError(f"There is no training parameter '{prefix}{name}'; it must be one of {', '.join(known)}.")
+    for name, field in known.items():
+        if dataclasses.is_dataclass(hints[name]):
+            inner = {key.partition(".")[2]: value for key, value in values.items() if key.startswith(f"{name}.")}
+            parts[name] = _build(hints[name], inner, f"{prefix}{name}.")
+        elif name in values:
+            parts[name] = _checked(prefix + name, values[name], field)
+    return cls(**parts)
+
+
+def _checked(name: str, value: object, field: dataclasses.Field[Any]) -> object:
+    """The value in the type of the default."""
+    default = field.default
+    if isinstance(default, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        raise ConfigError(f"The training parameter '{name}' is {value!r}; it must be like {default!r}.")
+    return value

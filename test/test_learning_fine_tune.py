@@ -1,0 +1,135 @@
+"""`alstm train --from`: a network trained further on one's own recordings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="learning needs torch")
+
+import onnx
+import torch
+
+from alstm_ros import cli
+from alstm_ros.association.lstm import MODELS, open_associator
+from alstm_ros.config import Config
+from alstm_ros.evaluation.sources import DetectionFrame
+from alstm_ros.learning.bootstrap import bootstrap
+from alstm_ros.learning.own_clips import Gaps, draw_own_clip, interrupted, overlay
+from alstm_ros.learning.pairs import Pairs
+from alstm_ros.learning.weights import read_model
+from alstm_ros.types import Detections
+
+SMALL = ["steps=[2]", "batch=3", "recorders=1", "data.clips=4", "data.frames=50", "data.window=24"]
+
+
+def recording(frames: int = 120) -> Pairs:
+    """Three people who cross a wide place."""
+    made = []
+    for number in range(1, frames + 1):
+        left = np.array([4.0 * number, 700 - 4.0 * number, 300 + 2.0 * number], np.float32)
+        top = np.array([100, 140, 300], np.float32)
+        boxes = np.stack([left, top, left + 40, top + 100], axis=1)
+        found = Detections(boxes, np.array([0.9, 0.92, 0.94], np.float32), np.zeros(3, np.int64))
+        made.append((number, DetectionFrame(found, number * 33_000_000)))
+    return bootstrap(made, Config())
+
+
+@pytest.fixture
+def bootstrapped(tmp_path: Path) -> Path:
+    """What `alstm bootstrap` leaves."""
+    recording().save(tmp_path / "bootstrapped" / "monday.npz")
+    return tmp_path / "bootstrapped"
+
+
+def test_the_command_leaves_a_model_that_says_what_it_learnt_from(
+    bootstrapped: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    call = ["train", "--from", str(bootstrapped), "--output", str(out), "--json", *SMALL]
+    assert cli.main(call) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["model"] == str(out / "association.onnx")
+    open_associator(answer["model"])
+    told = {item.key: item.value for item in onnx.load(answer["model"]).metadata_props}
+    assert "fine-tuned on 120 frames of its user's recordings (monday)" in told["training_data"]
+    assert told["licence"]
+    before, after = read_model("default"), read_model(answer["model"])
+    moved = [(a - b).abs().max().item() for a, b in zip(before.parameters(), after.parameters(), strict=True)]
+    assert 0 < max(moved) < 0.1
+    for a, b in zip(before.buffers(), after.buffers(), strict=True):  # what was learnt rests on this scale
+        assert torch.allclose(a.float(), b.float(), rtol=1e-3, atol=1e-5)
+    assert cli.main(call) == 0  # nothing is left to do
+    assert cli.main([*call, "seed=1"]) == 2
+    assert "another 'seed'" in capsys.readouterr().err
+
+
+def test_training_goes_on_from_a_file_of_ones_own(bootstrapped: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine.onnx"
+    mine.write_bytes(MODELS["default"].read_bytes())
+    call = ["train", "--from", str(bootstrapped), "--output", str(tmp_path / "out"), "--model", str(mine)]
+    assert cli.main([*call, *SMALL]) == 0
+    assert (tmp_path / "out" / "association.onnx").is_file()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ([], "Give a run"),
+        (["--from", "nothing"], "holds no bootstrapped recording"),
+        (["--model", "default", "a.yaml"], "cannot be read"),
+        (["a.yaml", "b.yaml"], "a run has one file"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    given: list[str], said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["train", *given]) == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_run_of_an_unknown_kind_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.yaml").write_text("kind: cook\n")
+    assert cli.main(["train", str(tmp_path / "a.yaml")]) == 2
+    assert "must be one of association, detector" in capsys.readouterr().err
+
+
+def test_clips_of_own_recordings_are_reproducible_and_keep_who_is_who() -> None:
+    pairs = recording()
+    for seed in range(12):
+        one, two = (draw_own_clip(np.random.default_rng(seed), [pairs], 60) for _ in range(2))
+        np.testing.assert_array_equal(one.pairs.boxes, two.pairs.boxes)
+        np.testing.assert_array_equal(one.hidden, two.hidden)
+        assert (np.diff(one.pairs.frames) >= 0).all()
+        assert (np.diff(one.pairs.stamps_ns) > 0).all()
+        heights = one.pairs.boxes[:, 3] - one.pairs.boxes[:, 1]
+        assert (np.abs(heights - 100) < 60).all()
+        keys = one.pairs.tracklets * 1000 + one.pairs.frames
+        assert len(np.unique(keys)) == len(keys)  # nobody is in two places
+
+
+def test_who_stands_behind_is_hidden() -> None:
+    one = recording(20).at(np.arange(20))
+    front = one.choose(one.tracklets == 1)
+    below = np.array([0, 20, 0, 20], np.float32)
+    lower = Pairs(**{name: getattr(front, name) for name in Pairs.__slots__} | {"boxes": front.boxes + below})
+    both, hidden = overlay(front, lower, np.zeros(len(front.frames), bool), np.random.default_rng(0))
+    behind = both.tracklets == 1
+    assert not hidden[~behind].any()
+    assert hidden[behind].mean() > 0.3
+    assert (both.scores[behind] < 0.5).all()
+    assert (both.scores[~behind] > 0.9).all()
+
+
+def test_gaps_leave_both_ends() -> None:
+    pairs = recording(40).at(np.arange(40))
+    hidden = interrupted(pairs, Gaps(share=1.0, longest=0.5, rest=4), np.random.default_rng(1))
+    for key in range(3):
+        rows = np.flatnonzero(pairs.tracklets == key)
+        assert 1 <= hidden[rows].sum() <= 15
+        assert not hidden[rows[:4]].any()
+        assert not hidden[rows[-4:]].any()

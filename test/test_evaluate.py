@@ -206,6 +206,19 @@ def test_command(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"<h2>s{i}</h2>" in page
 
 
+def test_better_than_another_run_can_be_required(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, poor = runs / "good", runs / "poor"
+    report = runs / "report.html"
+    call = ("--gt", runs / "gt", "--require", "+AssA>0 +IDSW<=-3", "--json")
+    assert evaluate(good, "--against", poor, *call, "--report", report) == 0
+    assert json.loads(capsys.readouterr().out)["requirements"] == {"+AssA>0": True, "+IDSW<=-3": True}
+    assert "met with -3" in report.read_text(encoding="utf-8")
+    assert evaluate(poor, "--against", good, *call) == 1
+    assert "not good enough: +IDSW is 3; required is <= -3." in capsys.readouterr().err
+    assert evaluate(good, *call) == 2
+    assert "name that run with --against" in capsys.readouterr().err
+
+
 def test_command_json_and_exit_codes(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert evaluate(runs / "poor", "--gt", runs / "gt", "--require", "IDSW<=3", "--json") == 1
     captured = capsys.readouterr()

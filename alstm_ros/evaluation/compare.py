@@ -75,6 +75,11 @@ def paired_bootstrap(
     return found
 
 
+def gains(differences: Sequence[Difference]) -> dict[str, float]:
+    """How much each compared number is above the other run's, by its name with a plus before it."""
+    return {f"+{item.metric}": item.here - item.there for item in differences}
+
+
 def _pooled(scores: Sequence[Score], pick: Sequence[int]) -> dict[str, float]:
     return te.summary(te.combine([result for index in pick for result in scores[index].results]))
 
@@ -84,7 +89,7 @@ class Requirement:
     """What somebody's CI demands.
 
     Attributes:
-        metric: one of METRICS.
+        metric: one of METRICS, or one of COMPARED with a plus before it: how much it is above the other run's.
         relation: one of OPERATORS.
         limit: the number.
     """
@@ -103,22 +108,24 @@ class Requirement:
         value = numbers[self.metric]
         if OPERATORS[self.relation](value, self.limit):
             return None
-        return f"{self.metric} is {value:.{METRICS[self.metric].digits}f}; required is {self.relation} {self.limit:g}."
+        digits = METRICS[self.metric.removeprefix("+")].digits
+        return f"{self.metric} is {value:.{digits}f}; required is {self.relation} {self.limit:g}."
 
 
 def parse_requirements(text: str) -> list[Requirement]:
-    """Reads `HOTA>=60 IDSW<=20`.
+    """Reads `HOTA>=60 IDSW<=20 +AssA>0`.
 
     Raises:
         ConfigError: it does not look like that, or names an unknown number.
     """
     found = []
     for part in re.sub(r"\s*(>=|<=|==|>|<)\s*", r"\1", text).replace(",", " ").split():
-        match = re.fullmatch(r"([\w:]+)(>=|<=|==|>|<)(-?\d+(?:\.\d+)?)", part)
+        match = re.fullmatch(r"(\+?[\w:]+)(>=|<=|==|>|<)(-?\d+(?:\.\d+)?)", part)
         if match is None:
             raise ConfigError(f"The requirement '{part}' is not understood; it must look like HOTA>=60 or IDSW<=20.")
-        if match[1] not in METRICS:
-            raise ConfigError(f"There is no number '{match[1]}' to require; it must be one of {', '.join(METRICS)}.")
+        known = [f"+{name}" for name in COMPARED] if match[1].startswith("+") else METRICS
+        if match[1] not in known:
+            raise ConfigError(f"There is no number '{match[1]}' to require; it must be one of {', '.join(known)}.")
         found.append(Requirement(match[1], match[2], float(match[3])))
     if not found:
         raise ConfigError("--require is empty; it must look like 'HOTA>=60 IDSW<=20'.")

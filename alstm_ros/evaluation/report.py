@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from alstm_ros.evaluation import charts
-from alstm_ros.evaluation.compare import Difference, Requirement
+from alstm_ros.evaluation.compare import Difference, Requirement, gains
 from alstm_ros.evaluation.page import PAGE
 from alstm_ros.evaluation.scoring import METRICS, Judged, Score
 from alstm_ros.evaluation.sinks import PartFile
@@ -48,7 +48,7 @@ def write_report(
     limit = max(STRIPS // max(len(judged), 1), 3)
     body = [
         _tiles(everything),
-        _requirements(requirements, everything),
+        _requirements(requirements, {**everything.numbers, **gains(differences)}),
         _comparison(differences),
         _scores([*(item.score for item in judged), everything] if len(judged) > 1 else [everything]),
         _curves(judged, everything),
@@ -81,15 +81,14 @@ def _tiles(score: Score) -> str:
     return f'<div class="tiles">{tiles}</div>'
 
 
-def _requirements(requirements: Sequence[Requirement], score: Score) -> str:
+def _requirements(requirements: Sequence[Requirement], numbers: dict[str, float]) -> str:
     if not requirements:
         return ""
     rows = []
     for item in requirements:
-        failure = item.check(score.numbers)
-        kind, text = (
-            ("bad", escape(failure)) if failure else ("good", f"met with {_number(item.metric, score.numbers)}")
-        )
+        failure = item.check(numbers)
+        digits = METRICS[item.metric.removeprefix("+")].digits
+        kind, text = ("bad", escape(failure)) if failure else ("good", f"met with {numbers[item.metric]:.{digits}f}")
         rows.append(f'<li class="{kind}"><b>{escape(str(item))}</b> {text}</li>')
     return f"<h2>Required</h2><ul class='required'>{''.join(rows)}</ul>"
 

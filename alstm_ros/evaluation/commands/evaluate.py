@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from alstm_ros.errors import DataError
+from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.evaluation.commands.common import add_jobs, print_json
-from alstm_ros.evaluation.compare import Difference, paired_bootstrap, parse_requirements
+from alstm_ros.evaluation.compare import Difference, gains, paired_bootstrap, parse_requirements
 from alstm_ros.evaluation.pairing import Pair, benchmark_of, find_results, find_truths, pair
 from alstm_ros.evaluation.parallel import run_all
 from alstm_ros.evaluation.reading import Recording, align, read_result, read_truth
@@ -70,7 +70,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--against", nargs="+", type=Path, metavar="RESULT", help="another run to compare with")
     parser.add_argument(
-        "--require", default="", metavar="TEXT", help="such as 'HOTA>=60 IDSW<=20'; exit code 1 below it"
+        "--require",
+        default="",
+        metavar="TEXT",
+        help="such as 'HOTA>=60 IDSW<=20', or '+AssA>0' for better than --against; exit code 1 below it",
     )
     parser.add_argument("--report", type=Path, metavar="HTML", help="write a report, one file with everything in it")
     parser.add_argument(
@@ -113,13 +116,16 @@ def run(args: argparse.Namespace) -> int:
         0, or 1 where a requirement is not met or something could not be read.
     """
     requirements = parse_requirements(args.require) if args.require else []
+    if not args.against and any(item.metric.startswith("+") for item in requirements):
+        raise ConfigError("--require asks for a difference to another run; name that run with --against.")
     truths = find_truths(args.gt)
     judged = _judge_all(args, truths, args.result)
     scores = [item.score for item in judged]
     everything = total(judged)
     other = _judge_all(args, truths, args.against) if args.against else []
     differences = paired_bootstrap(scores, [item.score for item in other], seed=args.seed) if other else []
-    failures = [text for item in requirements if (text := item.check(everything.numbers)) is not None]
+    numbers = {**everything.numbers, **gains(differences)}
+    failures = [text for item in requirements if (text := item.check(numbers)) is not None]
     problems = [text for item in judged for text in item.recording.problems]
 
     if args.json:
@@ -128,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
                 "sequences": {score.name: score.numbers for score in scores},
                 "all": everything.numbers,
                 "against": [dataclasses.asdict(item) for item in differences],
-                "requirements": {str(item): item.check(everything.numbers) is None for item in requirements},
+                "requirements": {str(item): item.check(numbers) is None for item in requirements},
                 "problems": problems,
             }
         )

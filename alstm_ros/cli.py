@@ -19,6 +19,7 @@ COMMANDS = {
     "train": ("alstm_ros.learning.command", "teach the Association LSTM"),
     "tune": ("alstm_ros.evaluation.commands.tune", "search for parameters that suit your recordings"),
     "bootstrap": ("alstm_ros.learning.bootstrap_command", "make training pairs from recordings that nobody labelled"),
+    "export": ("alstm_ros.evaluation.commands.export", "make a third-party detector a file that describes itself"),
     "build": ("alstm_ros.evaluation.commands.build", "build TensorRT engines ahead of time"),
 }
 """Name to module, imported when the command is called, and what `alstm --help` says of it."""

@@ -30,6 +30,7 @@ class ModelCard:
         preprocess: `letterbox` where images are fitted into its input before; `inside` where the graph does so.
         place: where the image lies in the input, see `preprocess.Preprocess`.
         fill: grey of the padding.
+        fixed: whether it takes no other size.
     """
 
     decoder: str
@@ -45,6 +46,7 @@ class ModelCard:
     preprocess: str = "letterbox"
     place: str = "corner"
     fill: int = FILL
+    fixed: bool = False
 
     @classmethod
     def read(cls, metadata: Mapping[str, str], name: str) -> ModelCard:
@@ -63,8 +65,14 @@ class ModelCard:
                 f"The model file {name} does not describe itself: its metadata lacks {', '.join(missing)} "
                 f"(it holds {', '.join(sorted(metadata)) or 'none'})."
             )
-        allowed = {"kind": ("detector",), "color": ("bgr",), "preprocess": ("letterbox", "inside"), "place": PLACES}
-        said = {"place": "corner", "fill": str(FILL)} | dict(metadata)
+        allowed = {
+            "kind": ("detector",),
+            "color": ("bgr",),
+            "preprocess": ("letterbox", "inside"),
+            "place": PLACES,
+            "fixed": ("true", "false"),
+        }
+        said = {"place": "corner", "fill": str(FILL), "fixed": "false"} | dict(metadata)
         for key, wanted in allowed.items():
             if said[key] not in wanted:
                 words = " or ".join(f"'{value}'" for value in wanted)
@@ -82,7 +90,7 @@ class ModelCard:
         )
         card = cls(
             metadata["decoder"], classes, height, width, multiple, minimum, licence, source, training, version,
-            said["preprocess"], said["place"], int(said["fill"]),
+            said["preprocess"], said["place"], int(said["fill"]), said["fixed"] == "true",
         )  # fmt: skip
         for key, size in (("height", card.height), ("width", card.width)):
             if reason := card.refusal(size):

@@ -37,6 +37,7 @@ class Description:
         port: takes the images.
         preprocess: what they are turned into.
         canvas: the room they are fitted into.
+        metadata: all that the file says.
     """
 
     card: ModelCard
@@ -45,6 +46,7 @@ class Description:
     port: Port
     preprocess: Preprocess
     canvas: Canvas
+    metadata: Mapping[str, str]
 
 
 def describe(engine: Engine, config: DetectorConfig, name: str) -> Description:
@@ -78,9 +80,13 @@ def _own(engine: Engine, config: DetectorConfig, name: str) -> Description:
         )
     if config.class_names:
         card = replace(card, classes=class_list(config.class_names, {}, len(card.classes), name))
-    inside = card.preprocess == "inside"
-    canvas = _canvas(card, config, (None, None) if inside else port.size)
-    return Description(card, layout, decoder, port, Preprocess(place=card.place, fill=card.fill), canvas)
+    fixed = port.size if card.preprocess == "letterbox" else (card.height, card.width)
+    canvas = _canvas(card, config, fixed)
+    if card.preprocess == "inside" and not card.fixed:
+        canvas = replace(canvas, multiple=card.multiple)
+    return Description(
+        card, layout, decoder, port, Preprocess(place=card.place, fill=card.fill), canvas, engine.metadata
+    )
 
 
 def _foreign(engine: Engine, config: DetectorConfig, name: str) -> Description:
@@ -104,7 +110,7 @@ def _foreign(engine: Engine, config: DetectorConfig, name: str) -> Description:
         card, decoder=layout, classes=classes, height=size[0], width=size[1], licence=licence,
         place=preprocess.place, fill=preprocess.fill,
     )  # fmt: skip
-    return Description(card, layout, decoder, port, preprocess, canvas)
+    return Description(card, layout, decoder, port, preprocess, canvas, engine.metadata)
 
 
 def _sample(engine: Engine, port: Port, size: tuple[int, int]) -> Sample:

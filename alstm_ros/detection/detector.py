@@ -125,8 +125,8 @@ class Detector:
         for rows in groups:
             some = [images[row] for row in rows]
             if self.card.preprocess == "inside":
-                pixels, fits = np.stack(some), [self.canvas.fit(image) for image in some]
-                size = (self.canvas.height, self.canvas.width)
+                pixels = np.stack(some)
+                fits, size = self.canvas.lay(some)
             else:
                 pixels, fits = self.canvas.letterbox(some)
                 size = (pixels.shape[1], pixels.shape[2])

@@ -98,14 +98,7 @@ class Canvas:
             ImageError: an image has another shape or type, or no pixels.
         """
         check(images)
-        fits = [self.fit(image) for image in images]
-        height = self._room(max(fit.fitted_height for fit in fits), self.height)
-        width = self._room(max(fit.fitted_width for fit in fits), self.width)
-        if self.place == "centre":
-            fits = [
-                replace(fit, left=(width - fit.fitted_width) // 2, top=(height - fit.fitted_height) // 2)
-                for fit in fits
-            ]
+        fits, (height, width) = self.lay(images)
         batch = np.empty((len(images), height, width, 3), np.uint8)
         for image, fit, target in zip(images, fits, batch, strict=True):
             bottom, right = fit.top + fit.fitted_height, fit.left + fit.fitted_width
@@ -114,12 +107,18 @@ class Canvas:
             _resize(image, target[fit.top : bottom, fit.left : right])
         return batch, fits
 
-    def fit(self, image: Image) -> Fit:
-        """How an image lies in the top left corner of the largest batch."""
-        height, width = image.shape[:2]
+    def lay(self, images: Sequence[Image]) -> tuple[list[Fit], tuple[int, int]]:
+        """How images lie in one batch, and the batch's rows and columns."""
+        sizes = [(image.shape[1], image.shape[0]) for image in images]
         if self.place == "stretch":
-            return Fit(width, height, self.width, self.height)
-        return Fit.of(width, height, self.width, self.height)
+            return [Fit(*size, self.width, self.height) for size in sizes], (self.height, self.width)
+        fits = [Fit.of(*size, self.width, self.height) for size in sizes]
+        height = self._room(max(fit.fitted_height for fit in fits), self.height)
+        width = self._room(max(fit.fitted_width for fit in fits), self.width)
+        if self.place == "centre":
+            spare = [(width - fit.fitted_width, height - fit.fitted_height) for fit in fits]
+            fits = [replace(fit, left=x // 2, top=y // 2) for fit, (x, y) in zip(fits, spare, strict=True)]
+        return fits, (height, width)
 
     def _room(self, needed: int, most: int) -> int:
         if not self.multiple:

@@ -66,7 +66,7 @@ def open_session(model: Path | bytes, name: str, config: EngineConfig, providers
     # Waiting threads sleep: where other nodes share the processors, threads that spin delay the one that works.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.use_deterministic_compute = True
-    options.log_severity_level = 3  # errors only; they reach the user as ModelError
+    options.log_severity_level = 4  # nothing is printed beside; errors reach the user as ModelError
     try:
         return ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=providers)
     except Exception as error:  # onnxruntime's errors have no public base class

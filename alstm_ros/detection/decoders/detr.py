@@ -68,13 +68,13 @@ class RtDetrDecoder:
         return _names(sample) is not None
 
     def __init__(self, sample: Sample) -> None:
-        self._logits, self._boxes = _names(sample) or ("", "")
-        self.classes = sample.outputs[self._logits].shape[2] or 0
+        self.logits, self.boxes = _names(sample) or ("", "")
+        self.classes = sample.outputs[self.logits].shape[2] or 0
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
         """Queries that reach the threshold."""
         found = []
-        for logits, boxes in zip(outputs[self._logits], outputs[self._boxes], strict=True):
+        for logits, boxes in zip(outputs[self.logits], outputs[self.boxes], strict=True):
             rows, top, classes = best(logits, logit(threshold))
             found.append(Candidates(_to_pixels(boxes[rows], size), sigmoid(top), classes))
         return found
@@ -101,7 +101,7 @@ class DetrDecoder(RtDetrDecoder):
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
         """Queries that reach the threshold."""
         found = []
-        for logits, boxes in zip(outputs[self._logits], outputs[self._boxes], strict=True):
+        for logits, boxes in zip(outputs[self.logits], outputs[self.boxes], strict=True):
             rows, top, classes = best(softmax(logits)[:, :-1], threshold)
             found.append(Candidates(_to_pixels(boxes[rows], size), top, classes))
         return found

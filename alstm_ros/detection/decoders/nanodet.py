@@ -91,14 +91,14 @@ class NanodetDecoder(_Distances):
         return pairs
 
     def __init__(self, sample: Sample) -> None:
-        self._names = self._pairs(sample) or []
-        scores = [sample.values[name] for name, _ in self._names]
+        self.names = self._pairs(sample) or []
+        scores = [sample.values[name] for name, _ in self.names]
         raw = not all(map(within_unit, scores))
         super().__init__(int(scores[0].shape[2]), STRIDES, raw=raw)
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
         """Strides one below the other."""
-        scores, bins = (np.concatenate([outputs[pair[i]] for pair in self._names], axis=1) for i in (0, 1))
+        scores, bins = (np.concatenate([outputs[pair[i]] for pair in self.names], axis=1) for i in (0, 1))
         return [self.read(s, b, size, threshold) for s, b in zip(scores, bins, strict=True)]
 
 

@@ -54,7 +54,10 @@ class SsdDecoder:
 
     def __init__(self, sample: Sample) -> None:
         self.encodings, self.logits, self.anchors = self._names(sample) or ("", "", "")
-        self.classes = (sample.outputs[self.logits].shape[2] or 1) - 1
+        self.count, self.classes = (
+            sample.outputs[self.logits].shape[1] or 0,
+            (sample.outputs[self.logits].shape[2] or 1) - 1,
+        )
 
     def boxes_of_anchors(self, outputs: Outputs, size: Size) -> Float32:
         """The anchors, `(N, 4)` xyxy in pixels."""

@@ -1,0 +1,88 @@
+"""Turns a third-party detector into a file that describes itself: images in; boxes, scores, classes, features out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from onnx.onnx_ml_pb2 import ModelProto
+
+from alstm_ros import engines
+from alstm_ros.config import DetectorConfig, EngineConfig
+from alstm_ros.detection.card import ModelCard
+from alstm_ros.detection.description import describe
+from alstm_ros.detection.exporting.assembly import FEATURES, Assembly, Exported
+from alstm_ros.detection.port import Port
+from alstm_ros.engines import letterbox_graph, tensorrt_graph
+from alstm_ros.errors import ConfigError, ModelError
+
+__all__ = ["FEATURES", "TOP_K", "Exported", "export", "letterbox_in_graph"]
+
+TOP_K = 512
+"""Boxes that leave the graph for each image when nothing else is asked for."""
+
+
+def export(
+    path: Path,
+    config: DetectorConfig | None = None,
+    *,
+    top_k: int = TOP_K,
+    wanted: str = "appearance",
+    licence: str = "",
+) -> Exported:
+    """Makes the file.
+
+    Args:
+        path: a third-party ONNX file.
+        config: size, decoder, class names and preprocessing, where they are not to be found out.
+        top_k: boxes that leave the graph for each image.
+        wanted: one of `FEATURES`.
+        licence: of the weights, for the metadata; the file's own when empty.
+
+    Raises:
+        ModelError: there is no such file, it is no detector of a known layout, or none that can be exported.
+        ConfigError: a size, class list or number that does not fit it.
+    """
+    if top_k < 1 or wanted not in FEATURES:
+        raise ConfigError(
+            f"To keep are {top_k} boxes with features '{wanted}'; it must be at least 1, with {', '.join(FEATURES)}."
+        )
+    config = config or DetectorConfig()
+    engine = engines.load(path, EngineConfig(runtime="onnxruntime", threads=1))
+    try:
+        port = Port.of(engine.inputs, path.name)
+        # A size that the file fixes may turn out to be free once its constants are.
+        known = describe(engine, replace(config, height=0, width=0) if None not in port.size else config, path.name)
+    finally:
+        engine.close()
+    if known.layout == "candidates":
+        raise ModelError(f"The model file {path.name} describes itself already; there is nothing to export.")
+    if port.others or len(port.spec.shape) != 4:
+        names = ", ".join(f"{name} ({spec})" for name, spec in engine.inputs.items())
+        raise ModelError(f"The model file {path.name} takes {names}; only one with a batch of images can be exported.")
+    assembly = Assembly(tensorrt_graph.read(path), known, path.name, top_k, wanted)
+    return assembly.write((config.height, config.width), licence)
+
+
+def letterbox_in_graph(model: ModelProto, name: str) -> ModelProto:
+    """The same file with images of any size going in: they are fitted into the network's input on the device.
+
+    Args:
+        model: a detector that describes itself.
+        name: the file's name, for the sentences.
+
+    Raises:
+        ModelError: it does not describe itself, or has the letterbox inside already.
+    """
+    card = ModelCard.read(tensorrt_graph.metadata(model), name)
+    if card.preprocess == "inside":
+        raise ModelError(f"The model file {name} takes images of any size already.")
+    return letterbox_graph.letterbox_inside(
+        model,
+        height=card.height,
+        width=card.width,
+        multiple=0 if card.fixed else card.multiple,
+        minimum=card.minimum,
+        fill=card.fill,
+        place=card.place,
+    )

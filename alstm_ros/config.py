@@ -94,6 +94,13 @@ class AssociationConfig(_Group):
         "The learned association's ONNX file: a path, or 'default' for the one that comes with the package; "
         "empty for the rules alone.",
     )
+    trust: float = option(
+        1.0,
+        "How far the learned association's corrections of costs count; 0 leaves the decisions to the rules.",
+        low=0.0,
+        high=1.0,
+        live=True,
+    )
     max_cost: float = option(
         0.85, "A detection is never given to a track at a cost of this or more.", low=0.0, high=2.0, live=True
     )
@@ -215,7 +222,11 @@ class InputConfig(_Group):
         choices=("auto", "volatile", "transient_local"),
     )
     timeout: float = option(
-        3.0, "Seconds without an image after which the node says why.", low=0.1, high=3600.0, live=True
+        3.0,
+        "Seconds without an image after which the node says why; a slower camera's own period is learnt.",
+        low=0.1,
+        high=3600.0,
+        live=True,
     )
 
 
@@ -227,7 +238,15 @@ class OutputConfig(_Group):
     refined: bool = option(
         default=True,
         doc="Publish boxes and scores as the learned association refines them; false publishes them as detected. "
-        "Without a learned association boxes are always the motion filter's.",
+        "Without a learned association boxes are always the motion filter's, and scores are evened out.",
+        live=True,
+    )
+    coast_seconds: float = option(
+        0.2,
+        "Seconds for which a well known object that is not detected is still published, where it is expected and with "
+        "a falling score; 0 publishes only what is detected.",
+        low=0.0,
+        high=10.0,
         live=True,
     )
     overlay_scale: float = option(

@@ -107,7 +107,7 @@ class Tracks:
     Attributes:
         ids: `(M,)` int64, ascending; an id is never used for a second object.
         boxes: `(M, 4)` float32, xyxy in source pixels: refined where detected in this frame, else predicted.
-        scores: `(M,)` float32 in 0..1, refined likewise; what it last was where not detected.
+        scores: `(M,)` float32 in 0..1, refined likewise; falling from half of what it last was where not detected.
         classes: `(M,)` int64, index into the class names.
         states: `(M,)` uint8, values of TrackState.
         velocities: `(M, 2)` float32, of the box centre, source pixels a second.
@@ -116,6 +116,7 @@ class Tracks:
         detection: `(M,)` int64, row in the frame's Detections, -1 where not detected.
         confidences: `(M,)` float32 in 0..1, that this detection is the same object; NaN where none was associated.
         embeddings: `(M, E)` float32, the association feature; E is 0 where the tracker has none.
+        coasting: `(M,)` bool, not detected in this frame but so lately that its predicted box is published.
     """
 
     ids: Int64
@@ -129,6 +130,7 @@ class Tracks:
     detection: Int64
     confidences: Float32
     embeddings: Float32
+    coasting: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         """Checks shapes and dtypes.
@@ -148,6 +150,7 @@ class Tracks:
         _require("detection", self.detection, (m,), np.int64)
         _require("confidences", self.confidences, (m,), np.float32)
         _require("embeddings", self.embeddings, (m, None), np.float32)
+        _require("coasting", self.coasting, (m,), np.bool_)
 
     def __len__(self) -> int:
         """The number of living tracks."""
@@ -155,8 +158,11 @@ class Tracks:
 
     @property
     def published(self) -> NDArray[np.bool_]:
-        """`(M,)` bool: confirmed and detected in this frame; what goes into Detection2DArray and result files."""
-        return np.asarray((self.states == TrackState.CONFIRMED) & (self.detection >= 0))
+        """`(M,)` bool: what goes into Detection2DArray and result files.
+
+        Those that are confirmed and detected in this frame, and those that coast.
+        """
+        return np.asarray((self.states == TrackState.CONFIRMED) & (self.detection >= 0) | self.coasting)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,7 +130,7 @@ def test_correction_is_the_kalman_filters(seed: int, dt: float, score: float) ->
     measured[:, 2:] = np.abs(measured[:, 2:]) + 5
     motion.correct(np.array([1]), measured, np.array([score]))
     observe = np.array([[1.0, 0.0]])
-    noise = (0.05 * (1.8 - min(score, 0.8)) * measured[0, 3]) ** 2
+    noise = (0.05 * (1 + 1.5 * (0.8 - min(score, 0.8))) * measured[0, 3]) ** 2
     for axis, (mean, covariance) in enumerate(before):
         gain = covariance @ observe.T / (observe @ covariance @ observe.T + noise)
         wanted = mean + (gain * (measured[0, axis] - mean[0])).ravel()

@@ -159,6 +159,7 @@ def test_marks_of_tracks(prefix: str) -> None:
         detection=np.array([1, 0, -1]),
         confidences=np.zeros(n, np.float32),
         embeddings=np.zeros((n, 0), np.float32),
+        coasting=np.zeros(n, bool),
     )
     assert marks(tracks, ("person", "car"), prefix) == [
         Mark(f"{prefix}4", (0, 1, 2, 3), "person", 0.5),

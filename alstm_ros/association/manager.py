@@ -26,6 +26,12 @@ from alstm_ros.types import (
 )
 
 SECOND = 1_000_000_000
+_ESTABLISHED = 10
+"""Detections from which a track that is not seen may coast,"""
+_BELOW = 0.1
+"""though it reach so many heights below the lowest detection so far,"""
+_FADE = 0.3
+"""and the seconds in which its score falls to 1/e."""
 _ENDLESS = 1e9
 """Pixels; a box that reaches so far is no box, and its area would leave float32."""
 
@@ -67,6 +73,7 @@ class TrackManager:
         self._last_ns: int | None = None
         self._events: list[TrackEvent] = []
         self._scene = SceneMotion()
+        self._extent = np.zeros(2, np.float32)
         self._room = Workspace()
         nothing = np.zeros(0, np.int64)
         self._table = TrackTable.start(nothing, nothing, Detections.empty(), 0, self._width)
@@ -80,6 +87,7 @@ class TrackManager:
         self._end(np.ones(len(self._table), bool), self._last_ns or 0)
         self._last_ns = None
         self._scene = SceneMotion()
+        self._extent[:] = 0
 
     def update(self, detections: Detections, stamp_ns: int, camera_motion: Affine | None = None) -> FrameResult:
         """Takes in the detections of one frame, which may be none.
@@ -96,6 +104,8 @@ class TrackManager:
         detections = _usable(detections)
         if self._last_ns is not None and stamp_ns < self._last_ns:
             self.reset()
+        # where the picture ends, as far as detections show: objects that leave it are not waited for
+        self._extent = np.maximum(self._extent, detections.boxes[:, 2:].max(axis=0, initial=0))
         first = self._last_ns is None
         dt_ns = 0 if self._last_ns is None else stamp_ns - self._last_ns
         self._last_ns = stamp_ns
@@ -125,6 +135,8 @@ class TrackManager:
         before = self._table.motion.speed[matched.rows, :2]
         taken = detections[matched.columns]
         self._table.take(matched.rows, taken, stamp_ns)
+        if not self._config.output.refined:
+            self._table.published[matched.rows] = taken.scores
         if matched.shift is not None:
             self._scene.settle(self._table, matched.rows, matched.shift, before, taken.boxes.astype(np.float64))
 
@@ -204,19 +216,31 @@ class TrackManager:
 
     def _tracks(self, boxes: Float32, found: Int64, confidences: Float32) -> Tracks:
         table, stamp_ns = self._table, self._last_ns or 0
+        unseen_ns = stamp_ns - table.seen_ns
+        fade = np.where(found < 0, 0.5 * np.exp(unseen_ns / (-_FADE * SECOND)), 1.0)
         return Tracks(
             ids=table.ids.copy(),
             boxes=boxes,
-            scores=table.published.copy(),
+            scores=(table.published * fade).astype(np.float32),
             classes=table.classes.copy(),
             states=table.states.copy(),
             velocities=table.motion.speed[:, :2].astype(np.float32),
             ages_ns=stamp_ns - table.born_ns,
-            unseen_ns=stamp_ns - table.seen_ns,
+            unseen_ns=unseen_ns,
             detection=found,
             confidences=confidences,
             embeddings=table.embeddings.copy(),
+            coasting=self._coasting(boxes, unseen_ns),
         )
+
+    def _coasting(self, boxes: Float32, unseen_ns: Int64) -> NDArray[np.bool_]:
+        """Which tracks are published at their predicted box: seen often, surely and lately, and not about to leave."""
+        table, config = self._table, self._config
+        limit_ns = round(config.output.coast_seconds * SECOND)
+        height = boxes[:, 3] - boxes[:, 1]
+        inside = (boxes[:, 0] > 0) & (boxes[:, 2] < self._extent[0]) & (boxes[:, 3] < self._extent[1] + _BELOW * height)
+        known = (table.hits >= _ESTABLISHED) & (table.means >= config.tracks.high_score)
+        return np.asarray((table.states == TrackState.LOST) & (unseen_ns <= limit_ns) & inside & known)
 
     def _end(self, mask: NDArray[np.bool_], stamp_ns: int) -> None:
         """Ends these tracks."""

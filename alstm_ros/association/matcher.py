@@ -90,7 +90,7 @@ def match(
     candidates, corrections = None, np.zeros(0, np.float32)
     if associator is not None:
         candidates = find_candidates(table, predicted, detections, cost, limit, stamp_ns, dt_ns, room)
-        corrections = associator.correct(candidates)
+        corrections = associator.correct(candidates) * np.float32(config.association.trust)
         cost[candidates.rows, candidates.columns] += corrections
     if not config.association.common_motion or associator is not None or shift is not None:
         rows, columns = assign(cost, limit, room)

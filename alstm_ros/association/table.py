@@ -17,6 +17,8 @@ T = TypeVar("T")
 
 _STRAIGHTEN = 0.5
 """How far a track that is found again turns to the straight line over its gap, before the filter takes over."""
+_NEWEST = 0.2
+"""Share of the newest score in the running mean."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class TrackTable:
         classes: `(M,)` int64.
         weights: `(M,)` float64, by how much score the class leads over the others seen.
         scores: `(M,)` float64, of the last detection.
+        means: `(M,)` float64, the running mean of the scores.
         published: `(M,)` float32, the score that is published.
         hits: `(M,)` int64, detections so far.
         born_ns: `(M,)` int64, stamp of the first detection.
@@ -45,6 +48,7 @@ class TrackTable:
     classes: Int64
     weights: Float64
     scores: Float64
+    means: Float64
     published: Float32
     hits: Int64
     born_ns: Int64
@@ -69,6 +73,7 @@ class TrackTable:
             classes=detections.classes.copy(),
             weights=detections.scores.astype(np.float64),
             scores=detections.scores.astype(np.float64),
+            means=detections.scores.astype(np.float64),
             published=detections.scores.copy(),
             hits=np.ones(n, np.int64),
             born_ns=np.full(n, stamp_ns, np.int64),
@@ -113,7 +118,8 @@ class TrackTable:
         self.motion.correct(rows, measured, scores)
         self.hits[rows] += 1
         self.scores[rows] = scores
-        self.published[rows] = detections.scores
+        self.means[rows] += _NEWEST * (scores - self.means[rows])
+        self.published[rows] = (scores + self.means[rows]) / 2
         self.seen_ns[rows] = stamp_ns
         self.observed[rows] = boxes
         self._vote(rows, detections.classes, scores)

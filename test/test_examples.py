@@ -18,7 +18,7 @@ from alstm_ros.types import Image
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 40
 DAYS = ("monday", "tuesday", "friday")
-# The command as a user has it, but with the detector of blobs, since the recordings show blobs.
+# The command as a user has it, but with the detector of blobs, since the recordings show blobs, and trainings of two steps.
 ALSTM = """#!/usr/bin/env bash
 exec {python} -c '
 import sys
@@ -28,6 +28,12 @@ from alstm_ros.evaluation.commands import track, tune
 from alstm_ros.learning import bootstrap_command
 from blobs import Blobs
 track.load_detector = tune.load_detector = bootstrap_command.load_detector = Blobs
+if sys.argv[1] == "train":
+    from alstm_ros.learning import command
+    short = {{"steps": [2], "batch": 2, "recorders": 1, "data.clips": 3, "data.frames": 40, "data.window": 20}}
+    command.FINE_TUNING = {{**command.FINE_TUNING, **short}}
+    if any(given.endswith(".yaml") for given in sys.argv):
+        sys.argv += [f"{{name}}={{value}}" for name, value in short.items()]
 sys.exit(cli.main())
 ' "$@"
 """
@@ -66,6 +72,8 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / "gt.txt").write_text("\n".join(lines), encoding="utf-8")
         info = f"[Sequence]\nname={name}\nframeRate=10\nseqLength={FRAMES}\nimWidth=180\nimHeight=140\n"
         (folder / "seqinfo.ini").write_text(info, encoding="utf-8")
+    (tmp_path / "sequences").symlink_to(tmp_path / "truth")
+    (tmp_path / "config").symlink_to(ROOT / "config")
     command = tmp_path / "bin" / "alstm"
     command.parent.mkdir()
     command.write_text(ALSTM.format(python=sys.executable, root=ROOT), encoding="utf-8")
@@ -112,6 +120,19 @@ def test_label_a_few_frames(desk: Path) -> None:
     assert "draft" in done.stdout
 
 
+def test_bootstrap_and_fine_tune(desk: Path) -> None:
+    """Two steps of training on three blobs make nothing better, and the script says so."""
+    pytest.importorskip("torch", reason="learning needs torch")
+    script = str(ROOT / "examples" / "bootstrap_and_fine_tune.sh")
+    done = call(desk, script, "bags", "bags", "truth", "seed=1")
+    assert (desk / "fine-tuned" / "association.onnx").is_file()
+    assert sorted(path.stem for path in (desk / "after").iterdir()) == sorted(DAYS)
+    assert "95 % interval" in done.stdout, done.stderr
+    assert done.returncode == 1
+    assert "not good enough: +AssA is" in done.stderr
+    assert "Ship it" not in done.stdout
+
+
 def run_page(desk: Path, name: str) -> int:
     """Runs every command of a page, one block after the other; returns how many blocks there are."""
     blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / name).read_text(encoding="utf-8"), re.DOTALL)
@@ -121,9 +142,12 @@ def run_page(desk: Path, name: str) -> int:
     return len(blocks)
 
 
-def test_every_command_about_bootstrapping(desk: Path) -> None:
-    assert run_page(desk, "bootstrap.md") == 2
+def test_every_command_about_learning(desk: Path) -> None:
+    pytest.importorskip("torch", reason="learning needs torch")
+    assert run_page(desk, "learning.md") >= 7
     assert sorted(path.stem for path in (desk / "bootstrapped").iterdir()) == sorted(DAYS)
+    for folder in ("fine-tuned", "corrected", "train/mine"):
+        assert (desk / folder / "association.onnx").stat().st_size > 0
 
 
 def test_every_command_about_evaluation(desk: Path) -> None:

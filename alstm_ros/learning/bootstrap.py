@@ -99,13 +99,10 @@ class _Judge:
         link = corrections == 0
         partner = np.full(len(tracks), -1, np.int64)  # a track's detection
         partner[rows] = columns
-        owner = np.full(len(found), -1, np.int64)  # a detection's track
-        owner[columns] = rows
         label = np.full(len(link), UNKNOWN, np.int8)
         label[candidates.costs >= candidates.limit + self._strict.slack] = DIFFERENT
         r, c = candidates.rows, candidates.columns
-        elsewhere = (partner[r] >= 0) & (owner[c] >= 0) & (partner[r] != c)
-        label[elsewhere] = DIFFERENT
+        label[(partner[r] >= 0) & (partner[r] != c)] = DIFFERENT  # an object is in one place
         twins = iou(found.boxes, found.boxes) > self._strict.duplicate
         label[(partner[r] >= 0) & (partner[r] != c) & twins[partner[r], c]] = UNKNOWN
         label[link & (partner[r] == c)] = SAME

@@ -18,7 +18,7 @@ from alstm_ros.types import Image
 ROOT = Path(__file__).resolve().parents[1]
 FRAMES = 40
 DAYS = ("monday", "tuesday", "friday")
-# The command as a user has it, but with the detector of blobs, since the recordings show blobs, and trainings of two steps.
+# The command as a user has it, but for the detector (of blobs, which the recordings show) and trainings of two steps.
 ALSTM = """#!/usr/bin/env bash
 exec {python} -c '
 import sys

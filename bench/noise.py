@@ -68,10 +68,11 @@ def exported(path: Path, size: tuple[int, int], kind: str) -> Find:
     def find(image: Image) -> Detections:
         scale = min(high / image.shape[0], wide / image.shape[1])
         small = cv2.resize(image, None, fx=scale, fy=scale)[:high, :wide]
-        canvas = np.full((high, wide, 3), 114, np.float32)
+        canvas: Float32 = np.full((high, wide, 3), 114, np.float32)
         canvas[: small.shape[0], : small.shape[1]] = small
         if kind == "nanodet":
-            canvas = (canvas - [103.53, 116.28, 123.675]) / [57.375, 57.12, 58.395]
+            mean, deviation = np.array([[103.53, 116.28, 123.675], [57.375, 57.12, 58.395]], np.float32)
+            canvas = (canvas - mean) / deviation
         out = session.run(None, {name: canvas.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
         if kind == "yolox":
             middle = (out[:, :2] + np.stack([x, y], 1)) * stride[:, None]
@@ -110,7 +111,8 @@ def labelled(folder: Path) -> Iterator[tuple[Image, Float32]]:
         entry = json.loads(line)
         if entry["complete"]:
             boxes = [box["box"] for box in entry["boxes"] if box["cls"] == "person"]
-            yield cv2.imread(str(folder / entry["file"])), np.array(boxes, np.float32).reshape(-1, 4)
+            image: Any = cv2.imread(str(folder / entry["file"]))
+            yield image, np.array(boxes, np.float32).reshape(-1, 4)
 
 
 def judge(truth: Float32, found: Detections) -> Seen:

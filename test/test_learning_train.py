@@ -28,10 +28,10 @@ SMALL = [
 ]
 
 
-def config(changes: list[str]) -> Any:
+def config(changes: list[str], file: str = "train.yaml") -> Any:
     from alstm_ros.learning.command import read
 
-    return read(ROOT / "config" / "train.yaml", SMALL + changes)
+    return read(ROOT / "config" / file, SMALL + changes)
 
 
 def trained(folder: Path, changes: list[str] | None = None, stop: int | None = None) -> dict[str, Any]:
@@ -67,6 +67,76 @@ def test_a_run_is_reproducible_from_its_seed_and_goes_on_where_it_was(tmp_path: 
 @pytest.mark.parametrize("kind", ["infonce", "contrastive"])
 def test_other_association_losses_train_too(tmp_path: Path, kind: str) -> None:
     trained(tmp_path, [f"loss.kind={kind}", "steps=[2]"])
+
+
+def test_the_paper_s_structure_trains_and_runs(tmp_path: Path) -> None:
+    """State vectors of two lengths, batch normalisation, RMSProp, signed smoothness, only sure detections."""
+    from alstm_ros.association.manager import IdCounter, TrackManager
+    from alstm_ros.config import Config
+    from alstm_ros.learning.train import Trainer
+    from alstm_ros.types import Detections
+
+    trainer = Trainer(config([], "train_paper.yaml"), tmp_path)
+    assert isinstance(trainer.optimiser, torch.optim.RMSprop)
+    assert all((tape.step_x[:, 2] >= 0.8).all() for tape in trainer.record(0))
+    associator = open_associator(str(trainer.run(lambda *_: None)))()
+    manager = TrackManager(Config(), IdCounter(), associator)
+    box = torch.tensor([[10.0, 10.0, 50.0, 110.0]]).numpy()
+    one = Detections(box, box[:, 0] / 11, box[:, 0].astype("int64") * 0)
+    found = [manager.update(one, k * 10**8).tracks for k in range(5)][-1]
+    assert found.ids.tolist() == [1]
+
+
+def test_the_exported_paper_network_is_torch_s(tmp_path: Path) -> None:
+    import numpy as np
+
+    from alstm_ros.association.features import PAIR, STEP
+    from alstm_ros.config import EngineConfig
+    from alstm_ros.engines import load
+    from alstm_ros.learning.export import export
+    from alstm_ros.learning.model import AssociationLstm
+
+    torch.manual_seed(0)
+    sizes = config([], "train_paper.yaml").model
+    model = AssociationLstm(sizes)
+    x, lengths = torch.randn(6, 9, STEP), torch.full((6,), 9)
+    model.steps(x, lengths)  # fills the running statistics
+    model.eval()
+    export(model, tmp_path / "paper.onnx", {})
+    engine = load(tmp_path / "paper.onnx", EngineConfig(threads=1))
+    wide = {"h1": sizes.hidden, "c1": sizes.hidden, "h2": sizes.last, "c2": sizes.last}
+    mine = {name: np.zeros((6, width), np.float32) for name, width in wide.items()}
+    with torch.no_grad():
+        whole = model.steps(x, lengths)
+        for k in range(9):
+            blank = {"pairs": np.zeros((1, PAIR), np.float32), "keys": np.zeros((1, sizes.embedding + 2), np.float32)}
+            got = engine({"x": x[:, k].numpy(), **mine, **blank})
+            mine = {name: got[f"{name}_next"] for name in wide}
+            want = model.heads(whole[:, k], x[:, k])
+            assert np.allclose(got["key"], want["key"].numpy(), atol=1e-4)
+
+
+def test_research_learns_from_first_halves_and_says_so(tmp_path: Path, shared: Path) -> None:
+    from alstm_ros.learning import train
+    from alstm_ros.learning.weights import describe
+
+    run = config([f"data.halves={shared / 'data/mot17'}", "data.simulated=0.0", "steps=[1]"], "train_research.yaml")
+    trainer = train.Trainer(run, tmp_path)
+    about = describe(trainer.run(lambda *_: None))
+    assert "not for commercial use" in about["licence"]
+    assert "MOTChallenge" in about["training_data"]
+    names = [source.name for source in train._WORKER["sources"]]  # what the clips were cut from
+    assert "MOT17-02" in names
+    assert max(len(source) for source in train._WORKER["sources"]) <= 526  # half of the longest
+
+
+def test_signed_differences_do_not_see_what_wavers() -> None:
+    from alstm_ros.learning.losses import smoothness
+
+    wavers = torch.tensor([[[0.0] * 4, [0.1] * 4, [0.0] * 4]])
+    one = torch.ones(1)
+    assert smoothness(wavers, torch.zeros_like(wavers), one, "signed") == 0
+    assert smoothness(wavers, torch.zeros_like(wavers), one, "second") > 1
 
 
 def test_the_command_prints_the_model_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

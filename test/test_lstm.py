@@ -5,10 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from alstm_ros.association.associator import Candidates, TrackView
 from alstm_ros.association.features import APPEARANCE, PAIR, STEP
 from alstm_ros.association.lstm import STATES, LearnedAssociator, open_associator
 from alstm_ros.association.manager import IdCounter, TrackManager
-from alstm_ros.association.rivals import margins, paired_iou
+from alstm_ros.association.memory import Leftovers
+from alstm_ros.association.rivals import crowding, margins, paired_iou, place
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config, EngineConfig
 from alstm_ros.engines import load
@@ -138,6 +140,50 @@ def test_margins_are_those_of_a_table() -> None:
             rivals = [costs[j] for j in range(len(rows)) if j != k and index[j] == index[k]]
             want = np.clip(min(rivals, default=np.inf) - costs[k], -1, 1)
             assert got[k, side] == pytest.approx(want, abs=1e-6)
+
+
+def test_what_belonged_to_nobody_is_remembered() -> None:
+    """The same free box for three frames beside a track; a new one has not been there."""
+    leftovers, box = Leftovers(), np.array([[300.0, 50.0, 340.0, 150.0]], np.float32)
+    nothing, taken = TrackView(*(np.zeros(0),) * 8), np.array([0])  # type: ignore[arg-type]  # no track is looked at
+    waits = []
+    for k in range(4):
+        others = box + k if k < 3 else box + 500
+        found = Detections(np.concatenate([box - 200, others]), np.ones(2, np.float32), np.zeros(2, np.int64))
+        asked = Candidates(nothing, found, taken, taken, np.zeros(1, np.float32), 0.85, 100_000_000)
+        free, share = leftovers(asked)
+        waits.append((round(float(free[0]), 3), round(float(free[1]), 3), share))
+        leftovers.learn(found, free, taken)
+    assert waits == [(0, 0, 0), (0, 0.1, 0.5), (0, 0.2, 0.5), (0, 0, 0.5)]
+
+
+def test_crowding_is_that_of_all_pairs() -> None:
+    rng = np.random.default_rng(2)
+    boxes = rng.uniform(0, 90, (40, 4)).astype(np.float32)
+    boxes[:, 2:] = boxes[:, :2] + rng.uniform(5, 40, (40, 2))
+    scores = rng.random(40).astype(np.float32)
+    table = iou(boxes, boxes)
+    np.fill_diagonal(table, 0)
+    most, covered = crowding(boxes, scores)
+    assert np.allclose(most, table.max(axis=1), atol=1e-5)
+    for k in range(40):
+        better = boxes[scores > scores[k]]
+        size = np.minimum(boxes[k, 2:], better[:, 2:]) - np.maximum(boxes[k, :2], better[:, :2])
+        shares = np.prod(np.maximum(size, 0), axis=1) / np.prod(boxes[k, 2:] - boxes[k, :2])
+        assert covered[k] == pytest.approx(shares.max(initial=0), abs=1e-5)
+    assert [part.tolist() for part in crowding(boxes[:1], scores[:1])] == [[0.0], [0.0]]
+
+
+def test_pairs_are_found_among_the_candidates() -> None:
+    nothing = TrackView(*(np.zeros(0),) * 8)  # type: ignore[arg-type]
+    rows, columns = np.nonzero(np.random.default_rng(3).random((5, 6)) < 0.5)
+    found = Detections(np.zeros((6, 4), np.float32), np.ones(6, np.float32), np.zeros(6, np.int64))
+    asked = Candidates(nothing, found, rows, columns, np.zeros(len(rows), np.float32), 0.85, 1)
+    index, there = place(asked, np.repeat(np.arange(5), 6), np.tile(np.arange(6), 5))
+    for k, (row, column) in enumerate((r, c) for r in range(5) for c in range(6)):
+        assert bool(there[k]) == ((rows == row) & (columns == column)).any()
+        if there[k]:
+            assert (rows[index[k]], columns[index[k]]) == (row, column)
 
 
 def test_paired_iou_is_the_diagonal_of_all_pairs() -> None:

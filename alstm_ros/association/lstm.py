@@ -41,14 +41,20 @@ class Layout:
     """The sizes and the scale of a model file.
 
     Attributes:
-        hidden: length of each state vector.
+        hidden: length of the first layer's state vectors.
+        second: length of the second layer's.
         embedding: length of the association feature.
         bound: largest correction of a cost.
     """
 
     hidden: int
+    second: int
     embedding: int
     bound: float
+
+    def width(self, state: str) -> int:
+        """Length of one of STATES."""
+        return self.hidden if state.endswith("1") else self.second
 
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> Layout:
@@ -64,7 +70,8 @@ class Layout:
             )
         try:
             sizes = json.loads(metadata["sizes"])
-            layout = cls(int(sizes["hidden"]), int(sizes["embedding"]), float(sizes["bound"]))
+            hidden, embedding = int(sizes["hidden"]), int(sizes["embedding"])
+            layout = cls(hidden, int(sizes.get("second", hidden)), embedding, float(sizes["bound"]))
             fits = (int(sizes["step"]), int(sizes["pair"])) == (STEP, PAIR)
         except (KeyError, TypeError, ValueError) as error:
             raise ModelError(f"The association model's sizes {metadata.get('sizes')!r} cannot be read.") from error
@@ -112,7 +119,8 @@ class LearnedAssociator:
         self._run, self._layout = run, layout
         self.pairs, self.x = np.zeros((0, PAIR), np.float32), np.zeros((0, STEP), np.float32)
         self._memory = Memory()
-        self._states = {name: np.zeros((0, layout.hidden), np.float32) for name in STATES}
+        self._states = {name: np.zeros((0, layout.width(name)), np.float32) for name in STATES}
+        self._blank = {name: np.zeros((1, layout.width(name)), np.float32) for name in STATES}
         self._keys = np.zeros((0, layout.embedding + 2), np.float32)
 
     @property
@@ -172,9 +180,8 @@ class LearnedAssociator:
         self, x: Float32 | None, states: Mapping[str, Float32] | None, pairs: Float32 | None, keys: Float32 | None
     ) -> Mapping[str, NDArray[Any]]:
         """Runs the file; the half that is not asked for gets one row of zeros, which every engine can run."""
-        blank = np.zeros((1, self._layout.hidden), np.float32)
         feed: dict[str, NDArray[Any]] = {"x": np.zeros((1, STEP), np.float32) if x is None else x}
-        feed |= dict.fromkeys(STATES, blank) if states is None else states
+        feed |= self._blank if states is None else states
         feed["pairs"] = np.zeros((1, PAIR), np.float32) if pairs is None else pairs
         feed["keys"] = np.zeros((1, self._keys.shape[1]), np.float32) if keys is None else keys
         return self._run(feed)

@@ -32,6 +32,8 @@ class DataConfig:
     Attributes:
         sequences: folder of sequences in MOTChallenge's layout; empty for simulated scenes alone.
         hold_every: every so many-th sequence, in the order of names, is set aside and never trained on; 0 keeps all.
+        halves: folder of more sequences, of which the first halves are trained on; empty for none.
+        floor: detections of a lower score are left out.
         simulated: share of clips that are simulated scenes.
         bootstrapped: folder of a user's own recordings, as `alstm bootstrap` writes them; empty for none.
         own: share of clips that are cut from those; the others are simulated or from the sequences.
@@ -45,10 +47,12 @@ class DataConfig:
 
     sequences: str = ""
     hold_every: int = 5
+    halves: str = ""
+    floor: float = 0.0
     simulated: float = 0.5
     bootstrapped: str = ""
     own: float = 0.6
-    clips: int = 260
+    clips: int = 180
     frames: int = 240
     window: int = 48
     lead: int = 6
@@ -160,6 +164,7 @@ def make_tape(
     while len(clip.ids) == 0:
         clip = draw_clip(rng, sources, config)
     noise = draw_noise(rng, APPEARANCE)
+    noise = replace(noise, floor=max(noise.floor, config.floor))
     mistakes = config.mistakes if rng.random() < 0.5 else 0.0
     return record(clip, Detector(clip, noise, rng), rng, tracker, inner, mistakes)
 

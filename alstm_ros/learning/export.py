@@ -19,7 +19,7 @@ from torch import nn
 
 from alstm_ros.association.features import APPEARANCE, DOUBT, GEOMETRY, PAIR, STEP
 from alstm_ros.association.lstm import KIND, STATES, VERSION
-from alstm_ros.learning.model import AssociationLstm
+from alstm_ros.learning.model import AssociationLstm, ModelConfig
 from alstm_ros.types import Float32
 
 OPSET = 17
@@ -84,8 +84,8 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     looks = g.add("Mul", raw[3], g.constant(np.float32(APPEARANCE**0.5 if config.appearance else 0)))
     z = g.add("Concat", geometry, looks, axis=1)
     h1 = _cell(g, weights, "lstm1", z, "h1", "c1")
-    h2 = _cell(g, weights, "lstm2", _norm(g, weights, "norm1", h1), "h2", "c2")
-    y = _norm(g, weights, "norm2", h2)
+    h2 = _cell(g, weights, "lstm2", _between(g, weights, model, "norm1", h1), "h2", "c2")
+    y = _between(g, weights, model, "norm2", h2)
 
     hidden = g.add("Relu", _linear(g, weights, "head", g.add("Concat", y, geometry, axis=1)))
     box = g.add("Tanh", _linear(g, weights, "box", hidden))
@@ -113,23 +113,32 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     p = g.add("Mul", g.add("Mul", p, scale), trust)
     g.add("Reshape", p, flat, name="correction")
 
-    def value(name: str, first: str, width: int | None) -> onnx.ValueInfoProto:
-        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [first] if width is None else [first, width])
-
-    inputs = [value("x", "n", STEP), *(value(name, "n", config.hidden) for name in STATES)]
-    inputs += [value("pairs", "p", PAIR), value("keys", "p", config.embedding + 2)]
-    outputs = [value("box", "n", 8), value("score", "n", None), value("same", "n", None)]
-    outputs += [value("key", "n", config.embedding + 2), value("correction", "p", None)]
-    outputs += [value(f"{name}_next", "n", config.hidden) for name in STATES]
+    inputs, outputs = _interface(config)
     graph = helper.make_graph(g.nodes, "association_lstm", inputs, outputs, list(g.constants.values()))
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="alstm_ros")
     proto.ir_version = 8
-    sizes = {"hidden": config.hidden, "embedding": config.embedding, "bound": config.bound, "step": STEP, "pair": PAIR}
+    sizes = {"hidden": config.hidden, "second": config.last, "embedding": config.embedding, "bound": config.bound}
+    sizes |= {"step": STEP, "pair": PAIR}
     metadata = {"kind": KIND, "layout": VERSION, "sizes": json.dumps(sizes), "precision": "fp16" if half else "fp32"}
     metadata["network"] = json.dumps(dataclasses.asdict(config))
     helper.set_model_props(proto, metadata | dict(about))
     onnx.checker.check_model(proto, full_check=True)
     return proto
+
+
+def _interface(config: ModelConfig) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
+    """The graph's inputs and outputs."""
+
+    def value(name: str, first: str, width: int | None) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, [first] if width is None else [first, width])
+
+    wide = {name: config.hidden if name.endswith("1") else config.last for name in STATES}
+    inputs = [value("x", "n", STEP), *(value(name, "n", wide[name]) for name in STATES)]
+    inputs += [value("pairs", "p", PAIR), value("keys", "p", config.embedding + 2)]
+    outputs = [value("box", "n", 8), value("score", "n", None), value("same", "n", None)]
+    outputs += [value("key", "n", config.embedding + 2), value("correction", "p", None)]
+    outputs += [value(f"{name}_next", "n", wide[name]) for name in STATES]
+    return inputs, outputs
 
 
 def export(model: AssociationLstm, path: Path, about: Mapping[str, str], *, half: bool = False) -> None:
@@ -150,6 +159,14 @@ def _standard(g: _Graph, value: str, norm: nn.BatchNorm1d, name: str, *, clip: b
     scale = 1 / np.sqrt(variance + norm.eps)
     z = g.affine(value, scale.astype(np.float32), (-mean * scale).astype(np.float32), name)
     return g.add("Clip", z, g.constant(np.float32(-6)), g.constant(np.float32(6))) if clip else z
+
+
+def _between(g: _Graph, weights: Mapping[str, Float32], model: AssociationLstm, name: str, value: str) -> str:
+    """Normalises a layer's output, as the model does."""
+    layer = model.get_submodule(name)
+    if isinstance(layer, nn.BatchNorm1d):
+        return _standard(g, value, layer, name, clip=False)
+    return _norm(g, weights, name, value)
 
 
 def _norm(g: _Graph, weights: Mapping[str, Float32], name: str, value: str) -> str:

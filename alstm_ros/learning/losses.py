@@ -121,21 +121,23 @@ def boxes(refined: Tensor, truth: Tensor, weight: Tensor, scale: float = 0.02) -
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
-def smoothness(refined: Tensor, truth: Tensor, valid: Tensor, scale: float = 0.02) -> Tensor:
-    """Huber on second differences of refined boxes against the ground truth's, of one identity.
+def smoothness(refined: Tensor, truth: Tensor, valid: Tensor, kind: str = "second", scale: float = 0.02) -> Tensor:
+    """Huber on differences of refined boxes against the ground truth's, of one identity.
 
     Args:
         refined: `(N, 3, 4)` three boxes in a row, each minus its own ground truth, relative to height.
         truth: `(N, 3, 4)` zeros are enough where `refined` is already a difference to the truth.
         valid: `(N,)` float, whether the three are one object in three frames in a row.
+        kind: `second` for second differences, or `signed` for the sum of signed first differences, as the paper prints
+            it: all but the first and the last cancel, so that what wavers between them costs nothing.
         scale: where it turns from square to straight.
 
     Returns:
         The mean.
     """
     off = (refined - truth) / scale
-    second = off[:, 0] - 2 * off[:, 1] + off[:, 2]  # (N, 4)
-    loss = F.huber_loss(second, torch.zeros_like(second), reduction="none").sum(1)
+    change = off[:, 2] - off[:, 0] if kind == "signed" else off[:, 0] - 2 * off[:, 1] + off[:, 2]  # (N, 4)
+    loss = F.huber_loss(change, torch.zeros_like(change), reduction="none").sum(1)
     return (loss * valid).sum() / valid.sum().clamp(min=1)
 
 

@@ -21,7 +21,9 @@ class ModelConfig:
     """The network's sizes and bounds.
 
     Attributes:
-        hidden: length of each state vector.
+        hidden: length of the first layer's state vectors.
+        second: length of the second layer's; 0 for the same.
+        norm: `layer` or `batch`, how the layers' outputs are normalised.
         embedding: length of the association feature.
         head: width of the heads' hidden layer.
         pair: width of the pair network's hidden layers.
@@ -32,6 +34,8 @@ class ModelConfig:
     """
 
     hidden: int = 64
+    second: int = 0
+    norm: str = "layer"
     embedding: int = 32
     head: int = 64
     pair: int = 48
@@ -39,6 +43,11 @@ class ModelConfig:
     shift: float = 0.15
     lift: float = 3.0
     appearance: bool = True
+
+    @property
+    def last(self) -> int:
+        """Length of what the heads read."""
+        return self.second or self.hidden
 
 
 class AssociationLstm(nn.Module):
@@ -50,15 +59,15 @@ class AssociationLstm(nn.Module):
         self.norm_step = nn.BatchNorm1d(STEP, affine=False)
         self.norm_pair = nn.BatchNorm1d(PAIR, affine=False)
         self.lstm1 = nn.LSTM(STEP, config.hidden, batch_first=True)
-        self.norm1 = nn.LayerNorm(config.hidden)
-        self.lstm2 = nn.LSTM(config.hidden, config.hidden, batch_first=True)
-        self.norm2 = nn.LayerNorm(config.hidden)
-        self.head = nn.Linear(config.hidden + GEOMETRY, config.head)
+        self.norm1 = _norm(config.norm, config.hidden)
+        self.lstm2 = nn.LSTM(config.hidden, config.last, batch_first=True)
+        self.norm2 = _norm(config.norm, config.last)
+        self.head = nn.Linear(config.last + GEOMETRY, config.head)
         self.box = nn.Linear(config.head, 8)  # a share of the way to the prediction and a shift, for cx, cy, w, h
         self.score = nn.Linear(config.head, 1)
         self.same = nn.Linear(config.head, 1)
-        self.embed = nn.Linear(config.hidden, config.embedding)
-        self.trust = nn.Linear(config.hidden, 2)  # "none" and reliability
+        self.embed = nn.Linear(config.last, config.embedding)
+        self.trust = nn.Linear(config.last, 2)  # "none" and reliability
         self.pair1 = nn.Linear(PAIR + config.embedding, config.pair)
         self.pair2 = nn.Linear(config.pair, config.pair)
         self.pair3 = nn.Linear(config.pair, 1)
@@ -75,26 +84,35 @@ class AssociationLstm(nn.Module):
             lengths: `(R,)` int64.
 
         Returns:
-            `(R, L, hidden)`, what the heads read; no meaning beyond the lengths.
+            `(R, L, last)`, what the heads read; no meaning beyond the lengths.
         """
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # (R, L)
         z = x.new_zeros(x.shape)
         z[valid] = self._normalise(x[valid])  # (R, L, STEP)
-        y = x.new_zeros(*x.shape[:2], self.config.hidden)
+        y = x.new_zeros(*x.shape[:2], self.config.last)
         low = 0
         for high in (3, 8, 16, 32, x.shape[1]):  # most tracks are short: those of like length run together
             rows = torch.nonzero((lengths > low) & (lengths <= high))[:, 0]
             low = max(low, high)
             if len(rows):
                 first, _ = self.lstm1(z[rows, :high])  # (r, high, hidden)
-                second, _ = self.lstm2(self.norm1(first))  # (r, high, hidden)
-                y[rows, :high] = self.norm2(second)
+                if self.config.norm == "batch":  # padding must not count
+                    kept, there = torch.zeros_like(first), valid[rows, :high]
+                    kept[there] = self.norm1(first[there])
+                    y[rows, :high] = self.lstm2(kept)[0]  # (r, high, last)
+                else:
+                    second, _ = self.lstm2(self.norm1(first))  # (r, high, last)
+                    y[rows, :high] = self.norm2(second)
+        if self.config.norm == "batch":
+            flat = torch.zeros_like(y)
+            flat[valid] = self.norm2(y[valid])
+            return flat
         return y
 
     def step(
         self, x: Tensor, h1: Tensor, c1: Tensor, h2: Tensor, c2: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """One step: `(N, STEP)` and four `(N, hidden)` to what the heads read, `(N, hidden)`, and the next states."""
+        """One step: `(N, STEP)` and the states to what the heads read, `(N, last)`, and the next states."""
         h1, c1 = cell(self.lstm1, self._normalise(x), h1, c1)
         h2, c2 = cell(self.lstm2, self.norm1(h1), h2, c2)
         return self.norm2(h2), (h1, c1, h2, c2)
@@ -103,7 +121,7 @@ class AssociationLstm(nn.Module):
         """What is said of each track after a step.
 
         Args:
-            y: `(N, hidden)` from `steps` or `step`.
+            y: `(N, last)` from `steps` or `step`.
             x: `(N, STEP)` the step's features.
 
         Returns:
@@ -145,6 +163,11 @@ class AssociationLstm(nn.Module):
         z = self.norm_step(x).clamp(-6, 6)
         looks = x[:, GEOMETRY:] * APPEARANCE**0.5 if self.config.appearance else x[:, GEOMETRY:] * 0
         return torch.cat([z[:, :GEOMETRY], looks], 1)
+
+
+def _norm(kind: str, width: int) -> nn.Module:
+    """Normalises a layer's output."""
+    return nn.LayerNorm(width) if kind == "layer" else nn.BatchNorm1d(width, affine=False)
 
 
 def cell(lstm: nn.LSTM, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

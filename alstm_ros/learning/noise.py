@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alstm_ros.association.rivals import paired_iou
 from alstm_ros.boxes import cxcywh_to_xyxy, nms, xyxy_to_cxcywh
 from alstm_ros.learning.scenes import Scene
 from alstm_ros.types import Detections, Float32, Float64, Int64
@@ -21,6 +22,8 @@ FALSE = -1
 """Truth of a detection that is no object."""
 DOUBLE = -2
 """Truth of a second detection of the object in row 0 of the scene's arrays; of that in row k it is DOUBLE - k."""
+_HIT = 0.5
+"""IoU from which a box counts as its object."""
 _SHORTEST, _LONGEST = 0.1, 8.0
 """Seconds that false detections last, evenly spread in their logarithm."""
 
@@ -179,10 +182,19 @@ class Detector:
             (scores >= noise.floor) & (found[:, 2] > found[:, 0] + 1) & (found[:, 3] > found[:, 1] + 1)
         )
         good = good[nms(found[good], scores[good], classes[good].astype(np.int64), noise.nms)]
+        truth = self._judged(found, truth)
         features = looks[good].astype(np.float32) if noise.width else None
         return Detections(found[good], scores[good], classes[good].astype(np.int64), features), truth[good].astype(
             np.int64
         )
+
+    def _judged(self, found: Float32, truth: Int64) -> Int64:
+        """A box that is too far off its object is as good as false, for whoever scores it."""
+        owner = np.where(truth >= 0, truth, np.where(truth <= DOUBLE, DOUBLE - truth, -1))
+        far = np.zeros(len(truth), bool)
+        known = np.flatnonzero(owner >= 0)
+        far[known] = paired_iou(found[known], self._scene.boxes[owner[known]]) < _HIT
+        return np.where(far, FALSE, truth)
 
     def _boxes(self, boxes: Float64, visible: Float64, error: Float64) -> Float64:
         """Boxes with their sides moved, the more the less is seen; hidden ones shrink to some part."""

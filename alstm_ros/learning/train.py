@@ -25,7 +25,7 @@ from alstm_ros.learning.export import export
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
 from alstm_ros.learning.pairs import load_all
 from alstm_ros.learning.rollout import Tape
-from alstm_ros.learning.scenes import Scene, read_scene
+from alstm_ros.learning.scenes import Scene, cut, read_scene
 from alstm_ros.learning.weights import read_model
 
 
@@ -35,6 +35,7 @@ class LossConfig:
 
     Attributes:
         kind: `assignment`, `infonce` or `contrastive`, see losses.association.
+        smoothness: `second` or `signed`, see losses.smoothness.
         association: weight of that loss.
         hard: weight of the hinge on hard negatives.
         box: weight of the refined boxes' smooth L1.
@@ -45,6 +46,7 @@ class LossConfig:
     """
 
     kind: str = "assignment"
+    smoothness: str = "second"
     association: float = 2.0
     hard: float = 0.5
     box: float = 0.1
@@ -64,6 +66,7 @@ class TrainConfig:
         batch: windows of a step.
         rate: largest learning rate.
         decay: weight decay.
+        optimiser: `adamw` or `rmsprop` (squares forgotten by 0.9 a step).
         threads: processor threads of the network; on cores that others use too, one is faster than two.
         recorders: processes that record clips.
         model: the network.
@@ -77,10 +80,11 @@ class TrainConfig:
     """
 
     seed: int = 0
-    steps: tuple[int, ...] = (700, 700, 1000)
+    steps: tuple[int, ...] = (500, 500, 600)
     batch: int = 24
     rate: float = 2e-3
     decay: float = 1e-4
+    optimiser: str = "adamw"
     threads: int = 1
     recorders: int = 2
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -134,7 +138,7 @@ def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple
         "box": losses.boxes(refined, goal, real),
         "score": losses.chances(out["score"], score.clamp(min=0), (score >= 0).float()),
         "same": losses.chances(out["same"], same.clamp(min=0), (same >= 0).float()),
-        "smooth": losses.smoothness(triples, torch.zeros_like(triples), threes),
+        "smooth": losses.smoothness(triples, torch.zeros_like(triples), threes, config.smoothness),
         "small": pairs.correction.square().mean() if len(pairs.correction) else pairs.correction.sum(),
     }
     total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
@@ -159,7 +163,7 @@ class Trainer:
         )
         self.model = read_model(config.start) if config.start else AssociationLstm(config.model)
         self.model.to(self.device)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), config.rate, weight_decay=config.decay)
+        self.optimiser = _optimiser(config, self.model)
         self.done = 0
         self.checkpoint = folder / "checkpoint.pt"
         folder.mkdir(parents=True, exist_ok=True)
@@ -263,6 +267,12 @@ class Trainer:
                 last = time.monotonic()
 
 
+def _optimiser(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+    if config.optimiser == "rmsprop":
+        return torch.optim.RMSprop(model.parameters(), config.rate, alpha=0.9, weight_decay=config.decay)
+    return torch.optim.AdamW(model.parameters(), config.rate, weight_decay=config.decay)
+
+
 def _schedule(step: int, total: int) -> float:
     """A short warm-up, then down a cosine to a hundredth."""
     return min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * step / total))))
@@ -275,6 +285,9 @@ def _prepare(data: DataConfig, model: str | None) -> None:
     """Loads what a recording process needs, once."""
     folders = split(Path(data.sequences), data.hold_every)[0] if data.sequences else []
     sources: list[Scene] = [read_scene(folder) for folder in folders]
+    for folder in split(Path(data.halves), 0)[0] if data.halves else []:
+        whole = read_scene(folder)
+        sources.append(cut(whole, 0, len(whole) // 2))
     recordings = load_all(Path(data.bootstrapped)) if data.bootstrapped else []
     _WORKER.update(data=data, sources=sources, recordings=recordings, inner=None)
     if model is not None:

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "alstm_ros"
 BASE = {"__init__", "errors", "types", "options"}
-DATA = BASE | {"boxes", "images", "config", "drawing"}
+DATA = BASE | {"boxes", "images", "config", "drawing", "rows"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "images": BASE,
     "config": BASE,
     "drawing": BASE | {"boxes"},
+    "rows": BASE,
     "reference": BASE | {"config"},
     "engines": DATA,
     "detection": DATA | {"engines"},

@@ -1,6 +1,6 @@
 """Frame results to the node's messages, serialised, where no ROS is installed.
 
-Field by field what `ros/messages.py` fills in; a test compares the bytes of both.
+What `ros/messages.py` fills in, from the same rows; a test compares the bytes of both.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from typing import Any
 import numpy as np
 
 from alstm_ros.evaluation.interfaces import typestore
+from alstm_ros.rows import SECOND, Box, Rows
 from alstm_ros.types import FrameResult
-
-SECOND = 1_000_000_000
-NO_BOX = (0.0, 0.0, 0.0, 0.0)
 
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 TRACKS = "alstm_ros/msg/TrackArray"
@@ -34,7 +32,7 @@ class Messages:
         """
         self._store = typestore()
         self._classes = classes
-        self._prefix = id_prefix
+        self._rows = Rows(classes, id_prefix)
         types = self._store.types
         self._time = types["builtin_interfaces/msg/Time"]
         self._duration = types["builtin_interfaces/msg/Duration"]
@@ -65,65 +63,41 @@ class Messages:
         return self._bytes(self._store.types[LABELS](header=header, class_map=names, threshold=threshold), LABELS)
 
     def detections(self, header: Any, result: FrameResult) -> bytes:
-        """The tracks that were detected in this frame and are confirmed."""
-        tracks, shown = result.tracks, result.tracks.published
-        rows = zip(
-            tracks.ids[shown].tolist(),
-            tracks.classes[shown].tolist(),
-            tracks.scores[shown].tolist(),
-            tracks.boxes[shown].tolist(),
-            strict=True,
-        )
+        """The tracks that are published as detections."""
         found = [
             self._detection(
                 header=header,
                 results=[
                     self._result(
-                        hypothesis=self._hypothesis(class_id=self._classes[index], score=score), pose=self._no_pose
+                        hypothesis=self._hypothesis(class_id=row.class_id, score=row.score), pose=self._no_pose
                     )
                 ],
-                bbox=self._box(box),
-                id=f"{self._prefix}{key}",
+                bbox=self._box(row.box),
+                id=row.id,
             )
-            for key, index, score, box in rows
+            for row in self._rows.detections(result)
         ]
         return self._bytes(self._store.types[DETECTIONS](header=header, detections=found), DETECTIONS)
 
     def tracks(self, header: Any, result: FrameResult) -> bytes:
         """Every living track, with the detector's own box where it was detected in this frame."""
-        tracks, found = result.tracks, result.detections
-        raw_boxes, raw_scores = found.boxes.tolist(), found.scores.tolist()
-        rows = zip(
-            tracks.ids.tolist(),
-            tracks.classes.tolist(),
-            tracks.scores.tolist(),
-            tracks.boxes.tolist(),
-            tracks.states.tolist(),
-            tracks.velocities.tolist(),
-            tracks.ages_ns.tolist(),
-            tracks.unseen_ns.tolist(),
-            tracks.detection.tolist(),
-            tracks.confidences.tolist(),
-            tracks.embeddings,
-            strict=True,
-        )
         living = [
             self._track(
-                id=f"{self._prefix}{key}",
-                class_id=self._classes[index],
-                score=score,
-                bbox=self._box(box),
-                raw_bbox=self._box(raw_boxes[detection] if detection >= 0 else NO_BOX),
-                raw_score=raw_scores[detection] if detection >= 0 else 0.0,
-                velocity_x=velocity[0],
-                velocity_y=velocity[1],
-                age=self._lasting(age),
-                since_seen=self._lasting(unseen),
-                state=state,
-                association_confidence=confidence,
-                embedding=embedding,
+                id=row.id,
+                class_id=row.class_id,
+                score=row.score,
+                bbox=self._box(row.box),
+                raw_bbox=self._box(row.raw_box),
+                raw_score=row.raw_score,
+                velocity_x=row.velocity[0],
+                velocity_y=row.velocity[1],
+                age=self._lasting(row.age),
+                since_seen=self._lasting(row.since_seen),
+                state=row.state,
+                association_confidence=row.confidence,
+                embedding=row.embedding,
             )
-            for key, index, score, box, state, velocity, age, unseen, detection, confidence, embedding in rows
+            for row in self._rows.tracks(result)
         ]
         return self._bytes(self._store.types[TRACKS](header=header, tracks=living), TRACKS)
 
@@ -134,29 +108,27 @@ class Messages:
             self._bytes(
                 kind(
                     header=header,
-                    id=f"{self._prefix}{event.id}",
-                    class_id=self._classes[event.class_index],
-                    kind=int(event.kind),
-                    bbox=self._box(event.box.tolist()),
-                    age=self._lasting(event.age_ns),
+                    id=row.id,
+                    class_id=row.class_id,
+                    kind=row.kind,
+                    bbox=self._box(row.box),
+                    age=self._lasting(row.age),
                 ),
                 EVENT,
             )
-            for event in result.events
+            for row in self._rows.events(result)
         ]
 
     def definition(self, kind: str) -> str:
         """A message type's definition with all that it contains, as bags store it."""
         return self._store.generate_msgdef(kind, ros_version=2)[0]
 
-    def _box(self, box: Sequence[float]) -> Any:
-        left, top, right, bottom = box
-        centre = self._point2d(x=(left + right) / 2, y=(top + bottom) / 2)
-        return self._box_type(center=self._pose2d(position=centre, theta=0.0), size_x=right - left, size_y=bottom - top)
+    def _box(self, box: Box) -> Any:
+        centre = self._pose2d(position=self._point2d(x=box.x, y=box.y), theta=0.0)
+        return self._box_type(center=centre, size_x=box.width, size_y=box.height)
 
-    def _lasting(self, time_ns: int) -> Any:
-        sec, nanosec = divmod(time_ns, SECOND)
-        return self._duration(sec=sec, nanosec=nanosec)
+    def _lasting(self, duration: tuple[int, int]) -> Any:
+        return self._duration(sec=duration[0], nanosec=duration[1])
 
     def _bytes(self, message: Any, kind: str) -> bytes:
         return bytes(self._store.serialize_cdr(message, kind, little_endian=True))

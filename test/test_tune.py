@@ -12,11 +12,13 @@ from blobs import Blobs
 
 from alstm_ros import cli
 from alstm_ros.config import Config, load
+from alstm_ros.detection import load as load_detector
 from alstm_ros.evaluation.commands import tune as command
-from alstm_ros.evaluation.detection_cache import detect_all
-from alstm_ros.evaluation.sources import open_source
-from alstm_ros.evaluation.tuning import bounds, propose, searched
-from alstm_ros.options import replace
+from alstm_ros.evaluation.detection_cache import detect_all, select
+from alstm_ros.evaluation.sources import Window, open_source
+from alstm_ros.evaluation.tuning import LEFT_OUT, bounds, propose, searched
+from alstm_ros.options import options, replace
+from alstm_ros.pipeline import Frame
 
 LENGTH = 60
 
@@ -154,12 +156,37 @@ def test_detections_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(made) == 3
 
 
-def test_searched_parameters_are_live_numbers_within_their_ranges() -> None:
+def test_what_a_detector_would_drop_can_be_chosen_later(vtest: Path, tmp_path: Path) -> None:
+    """The cache keeps what overlaps; choosing from it gives what a detector with these parameters gives."""
+    source = Window(open_source(vtest), "1-2")
+    cached = detect_all(source, Config(), load_detector, vtest, tmp_path, quiet=True, whole=True)
+    assert cached.whole
+    assert detect_all(source, Config(), load_detector, vtest, tmp_path, quiet=True, whole=True).whole
+    for threshold, overlap, most in ((0.1, 0.6, 300), (0.3, 0.2, 300), (0.05, 0.9, 20)):
+        changes = {
+            "detector.score_threshold": threshold,
+            "detector.nms_threshold": overlap,
+            "detector.max_detections": most,
+        }
+        config = replace(Config(), changes)
+        detector = load_detector(config)
+        for (_, image), (_, frame) in zip(source, cached.frames, strict=True):
+            assert isinstance(image, Frame)
+            [want] = detector([image.image])
+            found = select(frame.detections, config)
+            assert 0 < len(want) < len(frame.detections)
+            np.testing.assert_array_equal(found.boxes, want.boxes)
+            np.testing.assert_array_equal(found.scores, want.scores)
+
+
+def test_searched_are_all_live_parameters_that_act_on_tracks() -> None:
     import optuna
 
     known = searched(Config())
-    assert {"tracks.birth_score", "association.max_cost", "detector.score_threshold"} <= set(known)
-    assert not any(name.startswith(("engine.", "input.", "output.")) for name in known)
+    everything = {name for name, option in options(Config()).items() if option.live}
+    assert everything - set(known) == {*LEFT_OUT, "detector.classes", "association.trust"}
+    assert "association.trust" in searched(replace(Config(), {"association.model": "default"}))
+    assert not any(name.startswith("detector.") for name in searched(Config(), images=False))
     for option in known.values():
         low, high = bounds(option)
         assert low <= high
@@ -167,7 +194,7 @@ def test_searched_parameters_are_live_numbers_within_their_ranges() -> None:
         assert option.high is None or high <= option.high
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
     for _ in range(50):
-        replace(Config(), propose(study.ask(), Config()))  # refuses what is out of range
+        replace(Config(), propose(study.ask(), known))  # refuses what is out of range
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("30m", 1800), ("1.5h", 5400)])

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from alstm_ros.boxes import nms
 from alstm_ros.config import Config
 from alstm_ros.evaluation.progress import Progress
 from alstm_ros.evaluation.sources import DetectionFrame, Source
@@ -33,6 +34,7 @@ class CachedSource:
         classes: class names, by class index.
         length: number of frames of the recording, those that could not be read included.
         problems: what could not be read.
+        whole: whether everything above FLOOR is there, also what overlaps a better box; see `select`.
     """
 
     name: str
@@ -40,10 +42,18 @@ class CachedSource:
     classes: tuple[str, ...]
     length: int
     problems: tuple[str, ...] = ()
+    whole: bool = False
 
 
-def detect_all(
-    source: Source, config: Config, load: Callable[[Config], Detector], path: Path, folder: Path, *, quiet: bool = False
+def detect_all(  # two switches
+    source: Source,
+    config: Config,
+    load: Callable[[Config], Detector],
+    path: Path,
+    folder: Path,
+    *,
+    quiet: bool = False,
+    whole: bool = False,
 ) -> CachedSource:
     """Every frame's detections, from the disk where they are there.
 
@@ -54,11 +64,14 @@ def detect_all(
         path: where the source lies; part of the key, with size and age of each of its files.
         folder: where cached detections are kept.
         quiet: show no progress.
+        whole: keep what overlaps a better box, too, so that other thresholds of overlap can be tried; see `select`.
     """
     wide = replace(config, {"detector.score_threshold": min(FLOOR, config.detector.score_threshold)})
+    if whole:
+        wide = replace(wide, {"detector.nms_threshold": 1.0, "detector.max_detections": 10000})
     file = folder / f"{_key(path, wide)}.npz"
     if file.is_file():
-        return _load(file, source)
+        return dataclasses.replace(_load(file, source), whole=whole)
     detector: Detector | None = None
     frames: list[tuple[int, DetectionFrame]] = []
     progress = Progress(f"{source.name}: detecting", source.length, quiet=quiet)
@@ -75,10 +88,19 @@ def detect_all(
     progress.close()
     length = max(source.length or 0, frames[-1][0] if frames else 0)
     names = detector.classes if detector else ("pedestrian",)
-    cached = CachedSource(source.name, tuple(frames), names, length, tuple(source.problems))
+    cached = CachedSource(
+        source.name, tuple(frames), names, length, tuple(source.problems), whole and detector is not None
+    )
     if detector and not cached.problems:  # text is read faster than a cache; damaged recordings may be repaired
         _save(file, cached)
     return cached
+
+
+def select(found: Detections, config: Config) -> Detections:
+    """What the detector would have returned of the detections of a whole cache, with these parameters."""
+    rest = found[found.scores >= config.detector.score_threshold]
+    best = nms(rest.boxes, rest.scores, rest.classes, config.detector.nms_threshold)
+    return rest[best[: config.detector.max_detections]]
 
 
 def _key(path: Path, config: Config) -> str:

@@ -11,7 +11,7 @@ import optuna
 
 from alstm_ros.config import Config
 from alstm_ros.evaluation import trackeval_adapter as te
-from alstm_ros.evaluation.detection_cache import CachedSource
+from alstm_ros.evaluation.detection_cache import CachedSource, select
 from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.reading import Recording, align
 from alstm_ros.evaluation.replay import detection_step
@@ -19,8 +19,8 @@ from alstm_ros.evaluation.scoring import split_classes
 from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.options import Option, Value, options, replace, values
 
-GROUPS = ("tracks.", "association.", "detector.score_threshold")
-"""What is searched: the live parameters under these names; the detector's others would need new detections."""
+LEFT_OUT = ("detector.max_detections", "input.timeout", "output.overlay_scale")
+"""Live parameters that are not searched: a bound on the load, and two that leave tracks as they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +42,21 @@ class Task:
     last: int
 
 
-def searched(config: Config) -> dict[str, Option]:
-    """The parameters that are searched, by name."""
+def searched(config: Config, *, images: bool = True) -> dict[str, Option]:
+    """The parameters that are searched, by name: all that may change while the node runs and have a range.
+
+    Args:
+        config: where the search starts; how far to trust a learned association is searched where there is one.
+        images: whether a detector works on the recordings; else its parameters do nothing.
+    """
+    idle = {*LEFT_OUT, *(() if config.association.model else ("association.trust",))}
     return {
         name: option
         for name, option in options(config).items()
-        if option.live and option.kind in {"float", "int", "bool"} and name.startswith(GROUPS)
+        if option.live
+        and option.kind in {"float", "int", "bool"}
+        and name not in idle
+        and (images or not name.startswith("detector."))
     }
 
 
@@ -63,10 +72,10 @@ def bounds(option: Option) -> tuple[float, float]:
     return max(low, default / 4), min(high, default * 4)
 
 
-def propose(trial: optuna.Trial, config: Config) -> dict[str, Value]:
+def propose(trial: optuna.Trial, known: Mapping[str, Option]) -> dict[str, Value]:
     """One set of parameters."""
     found: dict[str, Value] = {}
-    for name, option in searched(config).items():
+    for name, option in known.items():
         if option.kind == "bool":
             found[name] = trial.suggest_categorical(name, [False, True])
         elif option.kind == "int":
@@ -84,8 +93,8 @@ def tracks_of(source: CachedSource, config: Config) -> Labels:
     rows: list[tuple[int, np.ndarray, np.ndarray, np.ndarray, np.ndarray]] = []
     stamps = np.zeros(source.length, np.int64)
     for number, frame in source.frames:
-        keep = frame.detections.scores >= config.detector.score_threshold
-        result = step(DetectionFrame(frame.detections[keep], frame.stamp_ns, frame.camera_motion, frame.camera))
+        found = select(frame.detections, config) if source.whole else frame.detections
+        result = step(DetectionFrame(found, frame.stamp_ns, frame.camera_motion, frame.camera))
         tracks, shown = result.tracks, result.tracks.published
         rows.append((number, tracks.ids[shown], tracks.boxes[shown], tracks.scores[shown], tracks.classes[shown]))
         stamps[number - 1] = frame.stamp_ns
@@ -193,12 +202,13 @@ def search(tasks: Sequence[Task], held_out: Sequence[Task], config: Config, how:
         sampler=optuna.samplers.TPESampler(seed=how.seed),
         pruner=optuna.pruners.MedianPruner(n_startup_trials=5),
     )
-    start = {name: value for name, value in values(config).items() if name in searched(config)}
+    known = searched(config, images=any(task.source.whole for task in [*tasks, *held_out]))
+    start = {name: value for name, value in values(config).items() if name in known}
     if not study.trials:
         study.enqueue_trial(start)
 
     def objective(trial: optuna.Trial) -> float:
-        tried = replace(config, propose(trial, config))
+        tried = replace(config, propose(trial, known))
         every: list[te.Results] = []
         so_far = 0.0
         for index, task in enumerate(tasks):

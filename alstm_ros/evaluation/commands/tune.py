@@ -114,7 +114,7 @@ def _tasks(args: argparse.Namespace, config: Config) -> list[Task]:
     tasks = []
     for item in pair(find_truths(args.gt), paths):
         source = open_source(item.result, SourceOptions(args.topic, args.fps))
-        cached = detect_all(source, config, load_detector, item.result, folder)
+        cached = detect_all(source, config, load_detector, item.result, folder, whole=True)
         for problem in cached.problems:
             sys.stderr.write(f"problem: {problem}\n")
         truth = read_truth(item.truth, args.gt_topic)

@@ -1,0 +1,1 @@
+"""The default detector: its network, its teacher, its training and its ONNX file."""

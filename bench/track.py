@@ -27,10 +27,12 @@ from alstm_ros.config import Config
 from alstm_ros.detection import load
 from alstm_ros.evaluation.interfaces import typestore
 from alstm_ros.evaluation.mot import MotDetections
+from alstm_ros.evaluation.read_ahead import ReadAhead
 from alstm_ros.evaluation.replay import detection_step, image_step, replay
 from alstm_ros.evaluation.sinks import RunInfo
 from alstm_ros.evaluation.sources import Window
 from alstm_ros.evaluation.video import Video
+from alstm_ros.options import replace as change
 from alstm_ros.pipeline import Frame
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,8 +44,9 @@ def best(function: Callable[[], float]) -> float:
     return min(function() for _ in range(REPEATS))
 
 
-def detections(folder: Path) -> dict[str, Any]:
-    """Frames a minute over MOT17's sequences with their detections, on one core."""
+def detections(folder: Path, model: str) -> dict[str, Any]:
+    """Frames a minute over MOT17's sequences with their detections, on one core, with a learned association or none."""
+    config = change(Config(), {"association.model": model})
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
     frames, seconds = 0, 0.0
@@ -52,22 +55,23 @@ def detections(folder: Path) -> dict[str, Any]:
             source = MotDetections(sequence / "det.txt", sequence / "seqinfo.ini", sequence / "gmc.txt")
 
             def once(source: MotDetections = source) -> float:
-                step = detection_step(Config())
+                step = detection_step(config)
                 return replay(source, step, [Path(out) / "x.txt"], RunInfo(("pedestrian",)), quiet=True).seconds
 
             frames += source.length
             seconds += best(once)
     os.sched_setaffinity(0, cores)
     return {
+        "association": model or "rules",
         "frames": frames,
         "frames_per_minute": round(60 * frames / seconds),
         "ms_per_frame": 1000 * seconds / frames,
     }
 
 
-def video(path: Path, count: int) -> dict[str, Any]:
+def video(path: Path, count: int, model: str) -> dict[str, Any]:
     """What decoding, tracking and writing add to the detector."""
-    config = Config()
+    config = change(Config(), {"association.model": model})
     detector = load(config)
     source = Video(path, 10)
     frames = [frame for _, frame in islice(source, count)]
@@ -83,17 +87,19 @@ def video(path: Path, count: int) -> dict[str, Any]:
 
         def everything() -> float:
             step = image_step(config, detector)
-            part = Window(Video(path, 10), f"1-{count}")
+            part = ReadAhead(Window(Video(path, 10), f"1-{count}"))
             return replay(part, step, [Path(out) / "x.txt"], RunInfo(detector.classes), quiet=True).seconds
 
         detect()  # the first call fills caches
         pairs = [(detect(), everything()) for _ in range(REPEATS)]
     alone, whole = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+    ratios = sorted(100 * (one / other - 1) for other, one in pairs)
     return {
         "frames": len(frames),
         "detector_ms_per_frame": 1000 * alone / len(frames),
         "track_ms_per_frame": 1000 * whole / len(frames),
         "overhead_percent": 100 * (whole / alone - 1),
+        "overhead_percent_each": ratios,
     }
 
 
@@ -152,16 +158,17 @@ def main() -> None:
     parts = args.part or ["detections", "video", "memory"]
     found: dict[str, Any] = {}
     if "detections" in parts:
-        found["detections"] = detections(args.data)
+        found["detections"] = detections(args.data, "")
+        found["detections_learned"] = detections(args.data, "default")
     if "video" in parts:
-        found["video"] = video(args.video, args.frames)
+        found["video"] = video(args.video, args.frames, Config().association.model)
     if "memory" in parts:
         found["memory"] = memory(args.gigabytes)
     if args.json:
         print(json.dumps(found, indent=2))
         return
     for part, numbers in found.items():
-        print(part, *(f"{name}={value:.4g}" for name, value in numbers.items()))
+        print(part, *(f"{name}={value}" for name, value in numbers.items()))
 
 
 if __name__ == "__main__":

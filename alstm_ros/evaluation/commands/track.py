@@ -14,6 +14,7 @@ from alstm_ros.errors import DataError
 from alstm_ros.evaluation.commands.common import add_config, add_jobs, config_from, print_json
 from alstm_ros.evaluation.mot import MotDetections
 from alstm_ros.evaluation.parallel import run_all
+from alstm_ros.evaluation.read_ahead import ReadAhead
 from alstm_ros.evaluation.replay import Replayed, detection_step, image_step, replay
 from alstm_ros.evaluation.sinks import SINKS, RunInfo, check_outputs
 from alstm_ros.evaluation.sources import Source, SourceOptions, Window, open_source
@@ -112,6 +113,8 @@ def run_job(job: Job) -> Replayed:
         step, classes = detection_step(job.config), ("pedestrian",)
     if job.frames:
         source = Window(source, job.frames)
+    if images:
+        source = ReadAhead(source)
     info = RunInfo(classes, job.config.output.id_prefix, job.config.detector.score_threshold)
     return replay(source, step, outputs, info, quiet=job.quiet)
 

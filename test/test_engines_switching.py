@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from simulated_gpu import SimulatedDevice, SimulatedTensorRT
 from tiny_models import FEATURES, HIDDEN, PAIR, assert_same, paint, painted_detector, recurrent_step, reference
 
-from alstm_ros import engines
+from alstm_ros import detection, engines
 from alstm_ros.config import Config, DetectorConfig, EngineConfig
 from alstm_ros.detection.detector import Detector
 from alstm_ros.engines import accelerated, agreement, cuda_device, tensorrt_api, tensorrt_build, tensorrt_graph
@@ -542,7 +542,7 @@ def test_agreement_sees_through_swapped_rows_and_not_through_wrong_ones() -> Non
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs tensorrt-rtx-cu13")
 def test_frames_are_answered_while_tensorrt_rtx_really_builds(tmp_path: Path) -> None:
     """What cannot be had without a GPU is only the end: the plan cannot be loaded, and that is told."""
-    model = Path(engines.__file__).parents[1] / "models" / "ssdlite_person.onnx"
+    model = detection.MODELS["default"]
     config = EngineConfig(threads=1, runtime="tensorrt", cache_dir=str(tmp_path))
     fallback = OnnxRuntimeEngine(model, config)
     job = accelerated.Job(model, config, fallback.inputs, fallback.outputs, {}, ("tensorrt_rtx",))
@@ -571,12 +571,11 @@ def test_frames_are_answered_while_tensorrt_rtx_really_builds(tmp_path: Path) ->
 @pytest.mark.skipif(importlib.util.find_spec("tensorrt_rtx") is None, reason="needs tensorrt-rtx-cu13")
 def test_a_program_that_ends_during_a_build_ends_well(tmp_path: Path) -> None:
     code = f"""
-        from pathlib import Path
-        from alstm_ros import engines
+        from alstm_ros import detection
         from alstm_ros.config import EngineConfig
         from alstm_ros.engines import accelerated, onnxruntime_engine, status, switching, tensorrt_api
         from alstm_ros.engines.cache import open_cache
-        model = Path(engines.__file__).parents[1] / "models" / "ssdlite_person.onnx"
+        model = detection.MODELS["default"]
         config = EngineConfig(threads=1, runtime="tensorrt", cache_dir={str(tmp_path)!r})
         fallback = onnxruntime_engine.OnnxRuntimeEngine(model, config)
         job = accelerated.Job(model, config, fallback.inputs, fallback.outputs, {{}}, ("tensorrt_rtx",))

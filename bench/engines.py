@@ -33,13 +33,14 @@ from alstm_ros.engines import agreement, tensorrt_api, tensorrt_build, tensorrt_
 from alstm_ros.engines.accelerated import Job
 from alstm_ros.engines.cache import PlanKey, open_cache
 from alstm_ros.engines.failures import DeviceLostError
+from alstm_ros.engines.letterbox_graph import letterbox_inside
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.precision import half
 from alstm_ros.engines.profiles import make_profile
 from alstm_ros.engines.status import EngineStatus
 from alstm_ros.engines.switching import FastEngine, SwitchingEngine
 from alstm_ros.errors import AlstmError
-from bench.gpu import ROWS, feeds, latency, parity
+from bench.gpu import ROWS, feeds, latency, parity, pictures
 
 CAPABILITY = (8, 6)
 
@@ -100,6 +101,26 @@ def cpu_times(path: Path, args: argparse.Namespace) -> dict[str, Any]:
         for batch in args.batches if images else [ROWS]:
             inputs = next(feeds(path, engine, args.source, batch))
             found[f"{threads} threads, {batch} rows"] = latency(engine, inputs, args.runs)
+    return found
+
+
+def letterboxes(path: Path, runs: int, folder: Path) -> dict[str, Any]:
+    """Letterbox and network together on the processor: OpenCV in front of the graph, or the graph's own; least ms."""
+    from alstm_ros.detection.letterbox import Canvas  # noqa: PLC0415  # only detectors have one
+
+    model = onnx.load(str(path))
+    about = tensorrt_graph.metadata(model)
+    sizes: dict[str, Any] = {key: int(about[key]) for key in ("height", "width", "multiple", "minimum")}
+    inside = folder / f"inside_{path.name}"
+    onnx.save(letterbox_inside(model, **sizes), inside)
+    canvas, config, found = Canvas(**sizes), EngineConfig(threads=2), {}
+    plain, whole = OnnxRuntimeEngine(path, config), OnnxRuntimeEngine(inside, config)
+    [name] = plain.inputs
+    for height, width in ((480, 640), (720, 1280), (1080, 1920)):
+        image = next(pictures(None, height, width))
+        outside_s = seconds(lambda image=image: plain({name: canvas.letterbox([image])[0]}), runs)  # type: ignore[misc]
+        inside_s = seconds(lambda image=image: whole({name: image[None]}), runs)  # type: ignore[misc]
+        found[f"{width}x{height}"] = {"opencv_ms": round(1e3 * outside_s, 1), "graph_ms": round(1e3 * inside_s, 1)}
     return found
 
 
@@ -170,6 +191,8 @@ def main() -> int:
                     "onnxruntime": cpu_times(path, args),
                     "start": first_answer(path, folder / path.stem),
                 }
+                if any(len(dims) == 4 for dims in tensorrt_graph.axes(onnx.load(str(path)))[0].values()):
+                    result["models"][path.name]["letterbox"] = letterboxes(path, args.runs, folder)
                 sys.stderr.write(f"{path.name}: {json.dumps(result['models'][path.name])}\n")
     except AlstmError as error:
         sys.stderr.write(f"Nothing was measured: {error}\n")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -137,3 +139,32 @@ print(len(os.listdir("/proc/self/task")) - before)
 """
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert int(found.stdout) == threads - 1  # the caller's thread works too
+
+
+def test_other_threads_go_on_while_a_model_runs(tmp_path: Path) -> None:
+    """The GIL is free meanwhile; were it not, the counting below would stand still from start to end."""
+    g = Graph()
+    tensor = "x"
+    for _ in range(60):
+        tensor = g.add("MatMul", tensor, g.noise(512, 512, scale=0.01))
+    g.add("Identity", tensor, name="y")
+    kind = TensorProto.FLOAT
+    engine = engines.load(write(tmp_path, g.model({"x": (kind, ("N", 512))}, {"y": (kind, ("N", 512))})), CPU)
+    rows = np.zeros((2000, 512), np.float32)
+    started, ended = threading.Event(), threading.Event()
+
+    def run() -> None:
+        started.set()
+        engine({"x": rows})
+        ended.set()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    started.wait()
+    begun = time.process_time()
+    counted = 0
+    while not ended.is_set():
+        counted += 1
+    assert time.process_time() - begun > 0.1  # it was work
+    assert counted > 10_000
+    thread.join()

@@ -336,7 +336,7 @@ def test_bags_are_matched_by_stamps(tmp_path: Path, capsys: pytest.CaptureFixtur
     numbers = json.loads(capsys.readouterr().out)["all"]
     assert (numbers["FP"], numbers["FN"], numbers["IDSW"]) == (0, 30, 0)  # every second frame was dropped
     assert numbers["latency_p50"] == pytest.approx(25)
-    assert "<h3>Latency</h3>" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "<h3>Speed: latency of each frame</h3>" in (tmp_path / "r.html").read_text(encoding="utf-8")
 
     text = write_text(tmp_path / "gt.txt", truth, truth=True)
     assert evaluate(live, "--gt", text) == 2

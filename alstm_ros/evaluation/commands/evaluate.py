@@ -35,6 +35,7 @@ SHOWN = (
     "AP50",
     "AP50_raw",
     "AP50:95",
+    "AP50:95_raw",
     "flicker",
     "latency_p50",
 )

@@ -138,6 +138,19 @@ class AssociationConfig(_Group):
 
 
 @dataclass(frozen=True, slots=True)
+class MotionConfig(_Group):
+    """`motion.*`: what moves besides the objects."""
+
+    camera: str = option(
+        "off",
+        "Whether the camera's own motion is read from the images (image: optical flow of what no object covers) and "
+        "tracks are moved along with it; off is for cameras that stand still.",
+        choices=("off", "image"),
+        live=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class TracksConfig(_Group):
     """`tracks.*`: birth, life and death of tracks."""
 
@@ -166,7 +179,7 @@ class TracksConfig(_Group):
         0.85, "A newborn track of at least this score is confirmed at once.", low=0.0, high=1.0, live=True
     )
     lost_seconds: float = option(
-        2.0, "A track that has not been detected for longer than this ends.", low=0.0, high=60.0, live=True
+        2.5, "A track that has not been detected for longer than this ends.", low=0.0, high=60.0, live=True
     )
 
 
@@ -246,7 +259,7 @@ class OutputConfig(_Group):
         "Seconds for which a well known object that is not detected is still published, where it is expected and with "
         "a falling score; 0 publishes only what is detected.",
         low=0.0,
-        high=10.0,
+        high=2.0,
         live=True,
     )
     overlay_scale: float = option(
@@ -266,6 +279,7 @@ class Config(_Group):
     )
     detector: DetectorConfig = field(default_factory=DetectorConfig)
     association: AssociationConfig = field(default_factory=AssociationConfig)
+    motion: MotionConfig = field(default_factory=MotionConfig)
     tracks: TracksConfig = field(default_factory=TracksConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     input: InputConfig = field(default_factory=InputConfig)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
 from alstm_ros.engines.status import EngineStatus
 from alstm_ros.types import Detections, FrameResult, Image
@@ -60,7 +61,7 @@ class Frame:
 
 
 class Pipeline:
-    """Detector and one tracker a camera; ids are unique over all cameras."""
+    """Detector, and one tracker and one follower of its own motion for each camera; ids are unique over all cameras."""
 
     def __init__(self, config: Config, detector: Detector, ids: IdCounter | None = None) -> None:
         """Makes the trackers.
@@ -71,8 +72,10 @@ class Pipeline:
             ids: where ids come from, so that they can go on over several pipelines; a new counter when None.
         """
         self._detector = detector
+        self._config = config
         ids = ids or IdCounter()
         self._trackers = {camera: TrackManager(config, ids) for camera in config.cameras or ("",)}
+        self._motions = {camera: CameraMotion() for camera in self._trackers}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -99,10 +102,16 @@ class Pipeline:
 
     def track(self, frame: Frame, detections: Detections) -> FrameResult:
         """The second half: takes a frame's detections into its camera's tracks."""
-        return self._trackers[frame.camera].update(detections, frame.stamp_ns)
+        motion = self._motions[frame.camera]
+        if self._config.motion.camera == "off":
+            motion.reset()
+            return self._trackers[frame.camera].update(detections, frame.stamp_ns)
+        moved = motion(frame.image, detections.boxes, frame.stamp_ns)
+        return self._trackers[frame.camera].update(detections, frame.stamp_ns, moved)
 
     def configure(self, config: Config) -> None:
         """Takes over the parameters that may change while running; tracks and ids stay."""
+        self._config = config
         self._detector.configure(config)
         for tracker in self._trackers.values():
             tracker.configure(config)
@@ -111,6 +120,8 @@ class Pipeline:
         """Ends every track; ids go on from where they were."""
         for tracker in self._trackers.values():
             tracker.reset()
+        for motion in self._motions.values():
+            motion.reset()
 
     def close(self) -> None:
         """Frees the detector; nothing can be processed afterwards."""

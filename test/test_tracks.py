@@ -247,11 +247,11 @@ def walks(seconds: float, *, speed: float) -> Float32:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_ids_come_back_after_two_seconds(seed: int) -> None:
-    """People on straight ways, all hidden for 1.9 s, while one way crosses another: everybody's id comes back."""
+    """People on straight ways, all hidden for 2.1 s, while one way crosses another: everybody's id comes back."""
     rng = np.random.default_rng(seed)
     tracker, rate, ids = manager(), 25, list[list[int]]()
-    for k in range(6 * rate):
-        if 3 * rate < k < round(4.9 * rate):
+    for k in range(7 * rate):
+        if 3 * rate < k < round(5.1 * rate):
             tracker.update(Detections.empty(), k * SECOND // rate)
             continue
         boxes = walks(k / rate, speed=60)

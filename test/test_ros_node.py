@@ -10,6 +10,8 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from alstm_ros.msg import TrackArray, TrackEvent
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import Camera, NodeProcess, Ros, found, image_message, scene
 from sensor_msgs.msg import Image as ImageMessage
@@ -150,6 +152,21 @@ def test_wrong_values_are_refused_with_a_sentence(
     done, reason = ros.set("alstm", **{name: value})
     assert not done
     assert sentence in reason
+    assert node.alive
+
+
+def test_ros2_param_set_answers_with_the_same_sentences(ros: Ros, node: NodeProcess) -> None:
+    """The command line sets one by one, through another service than the one above."""
+    given = [
+        Parameter("tracks.high_score", value=3.0),
+        Parameter("engine.runtime", value="cpu"),
+        Parameter("no.such", value=1),
+    ]
+    answer = ros.call(SetParameters, "/alstm/set_parameters", parameters=[p.to_parameter_msg() for p in given])
+    assert [result.successful for result in answer.results] == [False] * 3
+    assert "must be a number from 0 to 1" in answer.results[0].reason
+    assert "it must be " in answer.results[1].reason
+    assert answer.results[2].reason.startswith("There is no parameter 'no.such'")
     assert node.alive
 
 

@@ -38,7 +38,8 @@ class SsdDecoder:
         if len(shapes) not in {2, 3} or any("pred_" in name for name in shapes):
             return None
         fours = [name for name, shape in shapes.items() if len(shape) in {2, 3} and shape[-1] == 4]
-        anchors = [name for name in fours if any(word in name.lower() for word in ("anchor", "prior", "default"))]
+        named = [name for name in fours if any(word in name.lower() for word in ("anchor", "prior", "default"))]
+        anchors = named or [name for name in fours if len(shapes[name]) == 2]
         fours = [name for name in fours if name not in anchors and len(shapes[name]) == 3]
         others = [name for name in shapes if name not in fours and name not in anchors and len(shapes[name]) == 3]
         if len(fours) == 2 and not others:  # three classes and background are four columns too

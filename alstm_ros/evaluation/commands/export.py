@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features",
         choices=FEATURES,
         default=FEATURES[0],
-        help="what tells objects apart: appearance in each box (%(default)s), or cells, what feeds the last convolutions",
+        help="what tells objects apart: appearance in each box (%(default)s), or the cells that proposed it",
     )
     parser.add_argument(
         "--preprocess",

@@ -33,7 +33,7 @@ from alstm_ros.learning.noise import Noise
 from alstm_ros.learning.simulation import simulate
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, Float32, Int64
-from bench.association_data import Case, Frame, dancetrack, mot15, mot17_half, simulated, thin, without_motion
+from bench.association_data import Case, Frame, dancetrack, mot15, mot17_half, simulated, streets, thin, without_motion
 from bench.association_peers import PEERS
 
 SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50", "ECE")
@@ -195,6 +195,7 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
         "mot17": lambda: mot17_half(data / "mot17"),
         "mot15": lambda: mot15(data / "mot15"),
         "dancetrack": lambda: dancetrack(data / "dancetrack"),
+        "streets": streets,
     }
     made = {}
     for name in names:

@@ -12,8 +12,9 @@ import numpy as np
 from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.learning.data import split
-from alstm_ros.learning.noise import Detector, Noise
+from alstm_ros.learning.noise import Detector, Noise, draw_noise
 from alstm_ros.learning.scenes import Scene, read_scene
+from alstm_ros.learning.simulation import simulate
 from alstm_ros.types import Affine, Detections, Int64
 
 MOT17 = ("02", "04", "05", "09", "10", "11", "13")
@@ -79,6 +80,19 @@ def dancetrack(folder: Path, hold_every: int = 5, noise: Noise | None = None) ->
     """The DanceTrack sequences that are set aside, with simulated detections of the noise model's middle values."""
     for number, place in enumerate(split(folder, hold_every)[1]):
         yield simulated(read_scene(place), noise or Noise(), SEED + number)
+
+
+def streets(count: int = 16) -> Iterator[Case]:
+    """Simulated scenes of people on foot with detectors drawn as in training, none of which is trained on."""
+    seed = 0
+    while count:
+        rng = np.random.default_rng([SEED, seed])
+        scene = simulate(rng, 240)
+        seed += 1
+        if scene.name.removeprefix("simulated-") in {"street", "hall"} and len(scene.ids) > len(scene):
+            count -= 1
+            scene = dataclasses.replace(scene, name=f"{scene.name}-{seed}")
+            yield simulated(scene, dataclasses.replace(draw_noise(rng), floor=0.1), seed)
 
 
 def simulated(scene: Scene, noise: Noise, seed: int) -> Case:

@@ -15,10 +15,12 @@ from alstm_ros.config import Config, load
 from alstm_ros.detection import load as load_detector
 from alstm_ros.evaluation.commands import tune as command
 from alstm_ros.evaluation.detection_cache import detect_all, select
+from alstm_ros.evaluation.replay import image_step
 from alstm_ros.evaluation.sources import Window, open_source
-from alstm_ros.evaluation.tuning import LEFT_OUT, bounds, propose, searched
+from alstm_ros.evaluation.tuning import LEFT_OUT, bounds, propose, searched, tracks_of
 from alstm_ros.options import options, replace
 from alstm_ros.pipeline import Frame
+from alstm_ros.types import Image
 
 LENGTH = 60
 
@@ -177,6 +179,34 @@ def test_what_a_detector_would_drop_can_be_chosen_later(vtest: Path, tmp_path: P
             assert 0 < len(want) < len(frame.detections)
             np.testing.assert_array_equal(found.boxes, want.boxes)
             np.testing.assert_array_equal(found.scores, want.scores)
+
+
+@pytest.mark.parametrize("camera", ["off", "image"])
+def test_cached_detections_give_the_tracks_of_the_images(
+    camera: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A camera that turns over a textured ground, and something that moves on it."""
+    ground = np.random.default_rng(2).integers(0, 90, (200, 500, 3), np.uint8)
+
+    def picture(number: int) -> Image:
+        seen = ground[:140, 6 * number : 6 * number + 180].copy()
+        seen[40:80, 10 + 2 * number : 40 + 2 * number] = 235
+        return seen
+
+    monkeypatch.setattr(recordings, "scene", picture)
+    bag = recordings.write_bag(tmp_path / "bag", range(1, 16))
+    config = replace(Config(), {"motion.camera": camera})
+    step = image_step(config, Blobs(config))
+    want = [step(frame).tracks for _, frame in open_source(bag)]
+    for _ in range(2):  # made, and read from the disk
+        cached = detect_all(open_source(bag), config, Blobs, bag, tmp_path / "cache", quiet=True, whole=True)
+        moved = [frame.camera_motion is not None for _, frame in cached.frames]
+        assert any(moved) == (camera == "image")
+        found = tracks_of(cached, config)
+        shown = [tracks.boxes[tracks.published] for tracks in want]
+        np.testing.assert_array_equal(found.boxes, np.concatenate(shown))
+        assert found.ids.tolist() == np.concatenate([tracks.ids[tracks.published] for tracks in want]).tolist()
+    assert len(found) > 5
 
 
 def test_searched_are_all_live_parameters_that_act_on_tracks() -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from alstm_ros.boxes import nms
+from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
 from alstm_ros.evaluation.progress import Progress
 from alstm_ros.evaluation.sources import DetectionFrame, Source
@@ -22,6 +23,8 @@ from alstm_ros.types import Detections
 
 FLOOR = 0.05
 """Detections are kept down to this score, so that higher thresholds can be tried on them."""
+UNKNOWN = np.full((2, 3), np.nan)
+"""Instead of the camera's motion where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +62,8 @@ def detect_all(  # two switches
 
     Args:
         source: images, or detections, which are taken as they are.
-        config: all parameters; the detector's threshold is lowered to FLOOR.
+        config: all parameters; the detector's threshold is lowered to FLOOR. The camera's motion is read from the
+            images where the config says so.
         load: opens the detector.
         path: where the source lies; part of the key, with size and age of each of its files.
         folder: where cached detections are kept.
@@ -69,10 +73,11 @@ def detect_all(  # two switches
     wide = replace(config, {"detector.score_threshold": min(FLOOR, config.detector.score_threshold)})
     if whole:
         wide = replace(wide, {"detector.nms_threshold": 1.0, "detector.max_detections": 10000})
-    file = folder / f"{_key(path, wide)}.npz"
+    file = folder / f"{_key(path, wide, config)}.npz"
     if file.is_file():
         return dataclasses.replace(_load(file, source), whole=whole)
     detector: Detector | None = None
+    follower = CameraMotion() if config.motion.camera == "image" else None
     frames: list[tuple[int, DetectionFrame]] = []
     progress = Progress(f"{source.name}: detecting", source.length, quiet=quiet)
     for number, frame in source:
@@ -81,7 +86,10 @@ def detect_all(  # two switches
                 detector = load(wide)
                 detector.settle()
             [found] = detector([frame.image])
-            frames.append((number, DetectionFrame(found, frame.stamp_ns)))
+            moved = None
+            if follower is not None:
+                moved = follower(frame.image, select(found, config).boxes, frame.stamp_ns)
+            frames.append((number, DetectionFrame(found, frame.stamp_ns, moved)))
         else:
             frames.append((number, frame))
         progress.step()
@@ -103,12 +111,13 @@ def select(found: Detections, config: Config) -> Detections:
     return rest[best[: config.detector.max_detections]]
 
 
-def _key(path: Path, config: Config) -> str:
+def _key(path: Path, wide: Config, config: Config) -> str:
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     facts = [(str(item.resolve()), item.stat().st_size, item.stat().st_mtime_ns) for item in files]
-    model = Path(config.detector.model)
+    model = Path(wide.detector.model)
     age = model.stat().st_mtime_ns if model.is_file() else 0
-    text = json.dumps([1, facts, dataclasses.asdict(config.detector), age])
+    moved = dataclasses.asdict(config) if config.motion.camera == "image" else {}  # seen where no object was detected
+    text = json.dumps([2, facts, dataclasses.asdict(wide.detector), age, moved.get("motion"), moved.get("detector")])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -122,6 +131,7 @@ def _save(file: Path, cached: CachedSource) -> None:
         "boxes": np.concatenate([np.zeros((0, 4), np.float32), *(item.boxes for item in found)]),
         "scores": np.concatenate([np.zeros(0, np.float32), *(item.scores for item in found)]),
         "classes": np.concatenate([np.zeros(0, np.int64), *(item.classes for item in found)]),
+        "motion": np.array([UNKNOWN if f.camera_motion is None else f.camera_motion for _, f in cached.frames]),
         "names": np.array(cached.classes),
         "length": np.array(cached.length),
     }
@@ -134,14 +144,13 @@ def _save(file: Path, cached: CachedSource) -> None:
 
 
 def _load(file: Path, source: Source) -> CachedSource:
-    with np.load(file) as columns:
-        table = {name: columns[name] for name in columns.files}
+    with np.load(file) as archive:
+        table = {name: archive[name] for name in archive.files}
     ends = np.cumsum(table["counts"])
     every = Detections(table["boxes"], table["scores"], table["classes"], table.get("features"))
+    columns = (table["numbers"].tolist(), table["stamps"].tolist(), table["counts"].tolist(), ends.tolist())
     frames = tuple(
-        (number, DetectionFrame(every[end - count : end], stamp))
-        for number, stamp, count, end in zip(
-            table["numbers"].tolist(), table["stamps"].tolist(), table["counts"].tolist(), ends.tolist(), strict=True
-        )
+        (number, DetectionFrame(every[end - count : end], stamp, moved if np.isfinite(moved).all() else None))
+        for number, stamp, count, end, moved in zip(*columns, table["motion"].reshape(-1, 2, 3), strict=True)
     )
     return CachedSource(source.name, frames, tuple(table["names"].tolist()), int(table["length"]))

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     "association": DATA | {"engines"},
     "pipeline": DATA | {"engines", "detection", "association", "camera_motion"},
     "ros": DATA | {"engines", "detection", "association", "pipeline"},
-    "evaluation": DATA | {"engines", "detection", "association", "pipeline"},
+    "evaluation": DATA | {"engines", "detection", "association", "pipeline", "camera_motion"},
     "learning": DATA | {"engines", "detection", "association", "pipeline", "evaluation"},
     "cli": DATA | {"engines", "detection", "association", "pipeline", "evaluation", "learning"},
     "__main__": {"cli"},

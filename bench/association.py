@@ -51,9 +51,9 @@ class Output:
 Contestant = Callable[[Case], Output]
 
 
-def ours(make_associator: Callable[[], Associator] | None) -> Contestant:
+def ours(make_associator: Callable[[], Associator] | None, trust: float = 1.0) -> Contestant:
     """Our tracker, with a learned association or without."""
-    config = replace(Config(), {"association.model": ""})
+    config = replace(Config(), {"association.model": "", "association.trust": trust})
 
     def run(case: Case) -> Output:
         manager = TrackManager(config, IdCounter(), make_associator() if make_associator else None)
@@ -256,6 +256,7 @@ def main() -> int:
     parser.add_argument("--sets", default="mot17,mot17-still,dancetrack,mot15", help="which sets, by comma")
     parser.add_argument("--models", type=Path, nargs="*", default=[], help="association models; one a seed")
     parser.add_argument("--parts", action="store_true", help="each model also with a part of it off")
+    parser.add_argument("--trust", default="", help="each model also with these values of association.trust, by comma")
     parser.add_argument("--peers", default=",".join(PEERS), help="which peers, by comma")
     parser.add_argument("--time", action="store_true", help="measure time at 23, 100 and 300 objects instead")
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -266,6 +267,8 @@ def main() -> int:
         for path in args.models:
             contestants[f"{path} corrects alone"] = ours(parted(path, corrects=True, refines=False))
             contestants[f"{path} refines alone"] = ours(parted(path, corrects=False, refines=True))
+    for trust in map(float, filter(None, args.trust.split(","))):
+        contestants |= {f"{path} trust {trust}": ours(open_associator(str(path)), trust) for path in args.models}
     contestants |= {name: PEERS[name] for name in args.peers.split(",") if name}
     answer: dict[str, dict[str, dict[str, float]]] = {}
     if args.time:

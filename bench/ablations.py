@@ -1,0 +1,83 @@
+"""Trains the network again with one thing changed, on a shortened schedule, and measures each.
+
+    python -m bench.ablations --data FOLDER --output FOLDER [--only full,no-hard] [--sets dancetrack,streets] [--json]
+
+FOLDER of data holds `mot17`, `mot15` and `dancetrack`. Every row is trained alike (`--steps` and `--clips` a phase, seed
+0), so rows compare with each other and not with the network that comes with the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from alstm_ros.association.lstm import open_associator
+from alstm_ros.learning.command import read
+from alstm_ros.learning.train import Trainer
+from bench.association import SHOWN, ours, score, sets
+
+CHANGES: dict[str, list[str]] = {
+    "full": [],
+    "no-association": ["loss.association=0.0", "loss.hard=0.0"],
+    "no-hard": ["loss.hard=0.0"],
+    "no-box": ["loss.box=0.0"],
+    "no-score": ["loss.score=0.0"],
+    "no-same": ["loss.same=0.0"],
+    "no-smooth": ["loss.smooth=0.0"],
+    "infonce": ["loss.kind=infonce"],
+    "contrastive": ["loss.kind=contrastive"],
+    "no-own-states": ["steps=[{total}]", "data.clips={clips}"],
+    "no-appearance": ["model.appearance=false"],
+    "no-dancetrack": ["data.simulated=1.0"],
+    "no-simulated": ["data.simulated=0.0"],
+}
+"""Name of a row to what is changed."""
+
+
+def train(name: str, args: argparse.Namespace) -> Path:
+    """Trains one row, or takes what a run before has left."""
+    total, phases = 2 * args.steps, [args.steps, args.steps]
+    given = [f"data.sequences={args.data / 'dancetrack'}", f"steps={phases}", f"data.clips={args.clips}", "recorders=1"]
+    given += [change.format(total=total, clips=2 * args.clips) for change in CHANGES[name]]
+    trainer = Trainer(read(args.config, given), args.output / name)
+    with tqdm(total=total, desc=name, initial=trainer.done) as bar:
+        return trainer.run(lambda done, _total, _losses: bar.update(done - bar.n) and None)
+
+
+def main() -> int:
+    """Trains, measures and prints."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with mot17, mot15 and dancetrack")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the runs; those that exist are resumed")
+    parser.add_argument("--config", type=Path, default=Path("config/train.yaml"), help="the run that is changed")
+    parser.add_argument("--only", default=",".join(CHANGES), help="which rows, by comma")
+    parser.add_argument("--sets", default="mot17-still,dancetrack,streets", help="which sets, by comma")
+    parser.add_argument("--steps", type=int, default=200, help="of each of two phases")
+    parser.add_argument("--clips", type=int, default=70, help="of each of two phases")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    args = parser.parse_args()
+    models = {name: train(name, args) for name in args.only.split(",")}
+    contestants: dict[str, Any] = {"the rules alone": ours(None)}
+    contestants |= {name: ours(open_associator(str(path))) for name, path in models.items()}
+    answer: dict[str, dict[str, dict[str, float]]] = {}
+    chosen = sets(args.data, args.sets.split(","))
+    with tqdm(total=sum(map(len, chosen.values())) * len(contestants), desc="measuring") as bar:
+        for name, cases in chosen.items():
+            answer[name] = {who: score(cases, run, bar) for who, run in contestants.items()}
+    if args.json:
+        print(json.dumps(answer, indent=1))
+        return 0
+    for name, rows in answer.items():
+        print(f"\n{name:20}" + "".join(f"{column:>9}" for column in SHOWN))
+        for who, scores in rows.items():
+            print(f"{who:20}" + "".join(f"{scores[column]:9.3f}" for column in SHOWN))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

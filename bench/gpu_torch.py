@@ -56,13 +56,16 @@ class OnnxModule(nn.Module):
                 raise NotImplementedError(
                     f"{path.name} has the operation {node.op_type}, which is not written in torch here"
                 )
+            if node.op_type == "Resize" and node.input[2] in self.names:  # scales are sizes, not data: on the host
+                self.small[node.input[2]] = getattr(self, self.names[node.input[2]])
+                del self._buffers[self.names.pop(node.input[2])]
             self.steps.append((node.op_type, list(node.input), list(node.output), attributes))
         self.outputs = [value.name for value in model.graph.output]
 
     def _constant(self, name: str, array: np.ndarray[Any, Any]) -> None:
         tensor = torch.from_numpy(array.copy())
         if tensor.is_floating_point():
-            self.names[name] = f"weight{len(self.names)}"
+            self.names[name] = f"weight{len(self.names) + len(self.small)}"
             self.register_buffer(self.names[name], tensor)
         else:
             self.small[name] = tensor
@@ -229,6 +232,20 @@ def _argmax(a: Attributes, x: Tensor) -> Tensor:
     return x.argmax(a.get("axis", 0), keepdim=bool(a.get("keepdims", 1)))
 
 
+def _resize(a: Attributes, x: Tensor, _: Tensor | None, scales: Tensor | None, sizes: Tensor | None = None) -> Tensor:
+    mode, where = (a[key].decode() for key in ("mode", "coordinate_transformation_mode"))
+    if sizes is None:
+        factors = [] if scales is None else scales.tolist()
+        size = [int(side * factor) for side, factor in zip(x.shape, factors, strict=True)][2:]
+    else:
+        size = _ints(sizes)[2:]
+    if (mode, where, a.get("nearest_mode")) == ("nearest", "asymmetric", b"floor"):
+        return F.interpolate(x, size, mode="nearest")
+    if (mode, where) == ("linear", "half_pixel"):
+        return F.interpolate(x, size, mode="bilinear", align_corners=False)
+    raise NotImplementedError(f"Resize {mode} {where}")
+
+
 def _divide(x: Tensor, y: Tensor) -> Tensor:
     return x / y if x.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
 
@@ -261,9 +278,11 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "ReduceMean": _reduce(torch.mean),
     "Relu": lambda _, x: x.relu(),
     "Reshape": _reshape,
+    "Resize": _resize,
     "Shape": lambda _, x: torch.tensor(x.shape, dtype=torch.int64),
     "Sigmoid": lambda _, x: x.sigmoid(),
     "Slice": _slice,
+    "Softplus": lambda _, x: F.softplus(x),
     "Split": _split,
     "Sqrt": lambda _, x: x.sqrt(),
     "Squeeze": _squeeze,

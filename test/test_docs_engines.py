@@ -7,12 +7,16 @@ import re
 import shlex
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
-from alstm_ros import cli
-from alstm_ros.config import EngineConfig, load
+from alstm_ros import cli, detection
+from alstm_ros.boxes import iou
+from alstm_ros.config import Config, DetectorConfig, EngineConfig, load
 from alstm_ros.engines import tensorrt_api
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,6 +50,23 @@ def test_the_command_for_another_machine_builds(tmp_path: Path, monkeypatch: pyt
     assert words[0] == "alstm"
     assert cli.main(words[1:]) == 0
     assert len(list((tmp_path / "alstm_ros" / "engines").glob("*.engine"))) == 1
+
+
+def test_the_command_that_puts_the_letterbox_inside_changes_no_box(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [line] = re.findall(r"`alstm (export [^`]*--preprocess inside[^`]*)`", TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(shlex.split(line)) == 0
+    rng = np.random.default_rng(0)
+    images = [cv2.resize(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8), size) for size in ((640, 480), (300, 500))]
+    lowest = DetectorConfig(score_threshold=0.0, nms_threshold=1.0)
+    plain = detection.load(Config(detector=lowest))(images)
+    inside = detection.load(Config(detector=replace(lowest, model="inside.onnx")))(images)
+    for one, other, image in zip(plain, inside, images, strict=True):
+        assert other.boxes[:, 2:].max(axis=0).tolist() <= [image.shape[1], image.shape[0]]
+        np.testing.assert_allclose(one.scores[:20], other.scores[:20], atol=0.02)
+        assert (iou(one.boxes[:20], other.boxes).max(axis=1) > 0.8).all()  # neighbours in score may swap places
 
 
 def test_every_message_of_the_table_is_said_by_the_code() -> None:

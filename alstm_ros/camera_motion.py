@@ -87,7 +87,7 @@ class CameraMotion:
         affine = small.copy()
         affine[:, :2] *= ratio / ratio[:, None]
         affine[:, 2] /= ratio
-        return affine
+        return np.asarray(affine, np.float64)
 
 
 def _similarity(before: UInt8, now: UInt8, objects: NDArray[np.float64], found: NDArray[np.float64]) -> Affine | None:

@@ -6,14 +6,15 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.optimize import linear_sum_assignment
 
 from alstm_ros.association.cost import base_cost, class_mismatch, overlap
 from alstm_ros.association.matcher import confidence, margins
 from alstm_ros.association.matching import assign
 from alstm_ros.association.motion import Motion
-from alstm_ros.association.scene import common_shift
+from alstm_ros.association.scene import common_shift, median
 from alstm_ros.association.workspace import Workspace
 from alstm_ros.boxes import cxcywh_to_xyxy, iou
 from alstm_ros.types import Float64
@@ -39,7 +40,7 @@ def dense(similar: tuple[np.ndarray, np.ndarray, Float64], shape: tuple[int, int
 def test_overlap_is_iou_times_height_iou(seed: int, tracks: int, detections: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, tracks), some_boxes(rng, detections)
-    found = dense(overlap(a, b, np.zeros(tracks), Workspace()), (tracks, detections))
+    found = dense(overlap(a, b, np.zeros(tracks)), (tracks, detections))
     tall_a, tall_b = a.copy(), b.copy()
     tall_a[:, [0, 2]] = tall_b[:, [0, 2]] = (0, 1)  # of equal width and place, so that only heights count
     np.testing.assert_allclose(found, iou(a, b) * iou(tall_a, tall_b), atol=1e-12)
@@ -50,8 +51,8 @@ def test_margin_grows_both_boxes(seed: int, margin: float) -> None:
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, 4), some_boxes(rng, 5)
     grow = np.array([-margin, -margin, margin, margin])
-    with_margin = dense(overlap(a, b, np.full(4, margin), Workspace()), (4, 5))
-    grown = dense(overlap(a + grow, b + grow, np.zeros(4), Workspace()), (4, 5))
+    with_margin = dense(overlap(a, b, np.full(4, margin)), (4, 5))
+    grown = dense(overlap(a + grow, b + grow, np.zeros(4)), (4, 5))
     np.testing.assert_allclose(with_margin, grown, atol=1e-9)
 
 
@@ -92,6 +93,28 @@ def test_assignment_is_the_best_there_is(seed: int, tracks: int, detections: int
     assert (np.diff(rows) > 0).all()
     assert (cost[rows, columns] < limit).all()
     assert (cost[rows, columns] - limit).sum() == pytest.approx(best_by_trying(cost, limit))
+
+
+@given(SEEDS, st.floats(0.02, 0.3))
+@settings(max_examples=30)
+def test_assignment_of_many_is_that_of_all_at_once(seed: int, crowding: float) -> None:
+    """Pairs without rivals are matched without asking; that changes nothing."""
+    rng, limit = np.random.default_rng(seed), 0.85
+    cost = rng.uniform(0, 1, (60, 50))
+    cost[rng.random(cost.shape) > crowding] = 1.2
+    rows, columns = assign(cost, limit, Workspace())
+    capped = np.minimum(cost, limit)
+    whole = linear_sum_assignment(capped)
+    good = capped[whole] < limit
+    assert rows.tolist() == whole[0][good].tolist()
+    assert columns.tolist() == whole[1][good].tolist()
+
+
+@given(SEEDS, st.integers(1, 9))
+def test_medians(seed: int, count: int) -> None:
+    values = np.random.default_rng(seed).normal(0, 1, (count, 3))
+    assert median(values).tobytes() == np.median(values, axis=0).tobytes()
+    assert median(values[:, 0]) == np.median(values[:, 0])
 
 
 @given(SEEDS, st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=8))

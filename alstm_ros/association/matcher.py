@@ -147,7 +147,7 @@ def rule_cost(
     rows = association.lost_penalty * (table.states == TrackState.LOST) + association.lost_growth * away
     columns = np.where(scores < tracks.high_score, association.low_score_penalty, 0.0)
     columns[scores < tracks.low_score] = np.inf
-    similar = overlap(predicted, detections.boxes.astype(np.float64), margin, room)
+    similar = overlap(predicted, detections.boxes.astype(np.float64), margin)
     cost = base_cost(similar, table.scores, scores, (rows, columns), association.score_weight, room)
     differ = class_mismatch(table.classes, detections.classes)
     if differ is not None:
@@ -171,14 +171,13 @@ def find_candidates(
     heights = np.maximum(predicted[:, 3] - predicted[:, 1], 1)
     centres, found = (predicted[:, :2] + predicted[:, 2:]) / 2, (boxes[:, :2] + boxes[:, 2:]) / 2
     reach = (_REACH + unseen / SECOND) * heights
-    off, away = room.matrix("width", *cost.shape), room.matrix("height", *cost.shape)
-    np.square(np.subtract(centres[:, :1], found[:, 0], out=away), out=away)
-    away += np.square(np.subtract(centres[:, 1:], found[:, 1], out=off), out=off)
-    near = away < (reach**2)[:, None]
-    np.subtract(np.log(heights)[:, None], np.log(boxes[:, 3] - boxes[:, 1]), out=off)
-    near &= np.abs(off, out=off) < _ALIKE
-    near &= np.isfinite(cost)
-    near |= cost < min(limit + _SECOND_THOUGHT, 1.0)
+    off = np.subtract(centres[:, :1], found[:, 0], out=room.matrix("off", *cost.shape))
+    rows, columns = np.nonzero(np.abs(off, out=off) < reach[:, None])
+    away = np.square(off[rows, columns]) + np.square(centres[rows, 1] - found[columns, 1])
+    tall = np.log(heights)[rows] - np.log(boxes[:, 3] - boxes[:, 1])[columns]
+    good = (away < (reach**2)[rows]) & (np.abs(tall) < _ALIKE) & np.isfinite(cost[rows, columns])
+    near = cost < min(limit + _SECOND_THOUGHT, 1.0)
+    near[rows[good], columns[good]] = True
     rows, columns = np.nonzero(near)
     view = TrackView(
         slots=table.slots,

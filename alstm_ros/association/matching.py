@@ -12,7 +12,8 @@ from alstm_ros.types import Float64, Int64
 def assign(cost: Float64, limit: float, room: Workspace) -> tuple[Int64, Int64]:
     """The partial matching whose sum of (cost - limit) is smallest.
 
-    Capping at the limit makes a forced pair as good as none, so the best full matching holds the best partial one.
+    Capping at the limit makes a forced pair as good as none, so the best full matching holds the best partial one. A
+    pair that competes with no other is matched without asking.
 
     Args:
         cost: `(T, N)`.
@@ -22,7 +23,15 @@ def assign(cost: Float64, limit: float, room: Workspace) -> tuple[Int64, Int64]:
     Returns:
         Rows `(K,)` ascending and their columns `(K,)`, int64.
     """
-    capped = np.minimum(cost, limit, out=room.matrix("capped", *cost.shape))
-    rows, columns = linear_sum_assignment(capped)
-    good = capped[rows, columns] < limit
-    return rows[good].astype(np.int64), columns[good].astype(np.int64)
+    rows, columns = np.nonzero(cost < limit)
+    tracks, detections = np.bincount(rows, minlength=cost.shape[0]), np.bincount(columns, minlength=cost.shape[1])
+    alone = (tracks[rows] == 1) & (detections[columns] == 1)  # nobody else wants either
+    some, others = np.unique(rows[~alone]), np.unique(columns[~alone])
+    capped = room.matrix("capped", len(some), len(others))
+    np.minimum(cost[np.ix_(some, others)], limit, out=capped)
+    first, second = linear_sum_assignment(capped)
+    good = capped[first, second] < limit
+    rows = np.concatenate([rows[alone], some[first[good]]])
+    columns = np.concatenate([columns[alone], others[second[good]]])
+    order = np.argsort(rows)
+    return rows[order].astype(np.int64), columns[order].astype(np.int64)

@@ -64,12 +64,21 @@ class SceneMotion:
         if not len(rows):
             return
         centres = (detected[:, :2] + detected[:, 2:]) / 2
-        self._lag = np.median(centres - table.motion.value[rows, :2], axis=0)
-        change = np.median(table.motion.speed[rows, :2] - before, axis=0)
+        self._lag = median(centres - table.motion.value[rows, :2])
+        change = median(table.motion.speed[rows, :2] - before)
         others = np.setdiff1d(np.arange(len(table)), rows)
         table.motion.value[others, :2] += shift[others]
         table.motion.speed[others, :2] += change
         table.observed[others] += np.tile(shift[others], 2)
+
+
+def median(values: Float64) -> Float64:
+    """The median down the first axis, `(K, ...)` of K > 0; NumPy's own takes ten times as long for a few values."""
+    half = len(values) // 2
+    if len(values) % 2:
+        return np.asarray(np.partition(values, half, axis=0)[half])
+    middle = np.partition(values, [half - 1, half], axis=0)
+    return np.asarray((middle[half - 1] + middle[half]) / 2)
 
 
 def common_shift(predicted: Float64, detected: Float64) -> Float64:
@@ -85,7 +94,7 @@ def common_shift(predicted: Float64, detected: Float64) -> Float64:
     if len(predicted) < _CROWD:
         return np.zeros(2)
     off = (detected[:, :2] + detected[:, 2:] - predicted[:, :2] - predicted[:, 2:]) / 2
-    shift = np.median(off, axis=0)
-    error = _SPREAD * np.median(np.abs(off - shift), axis=0) / math.sqrt(len(off))
-    least = _NOTABLY * float(np.median(predicted[:, 3] - predicted[:, 1]))
+    shift = median(off)
+    error = _SPREAD * median(np.abs(off - shift)) / math.sqrt(len(off))
+    least = _NOTABLY * float(median(predicted[:, 3] - predicted[:, 1]))
     return np.where(np.abs(shift) > np.maximum(_SURELY * error, least), shift, 0.0)

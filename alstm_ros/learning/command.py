@@ -26,10 +26,10 @@ from alstm_ros.learning.weights import describe
 KINDS = ("association", "detector")
 """What a run's file says in `kind` that it trains; where it says nothing, the association."""
 FINE_TUNING: Mapping[str, object] = {
-    "steps": [180],
+    "steps": [120],
     "batch": 16,
     "rate": 1e-3,
-    "data.clips": 60,
+    "data.clips": 40,
     "data.frames": 200,
     "data.simulated": 1.0,
 }

@@ -11,7 +11,7 @@ from alstm_ros.detection.detector import Detector
 __all__ = ["MODELS", "Detector", "load"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "models"
-MODELS = {"default": FOLDER / "ssdlite_person.onnx", "ssdlite_person": FOLDER / "ssdlite_person.onnx"}
+MODELS = {"default": FOLDER / "detector.onnx"}
 """Names that `detector.model` takes instead of a path."""
 
 

@@ -12,7 +12,7 @@ from alstm_ros.detection.decoders.layout import STRIDES, Outputs, Sample, Size, 
 from alstm_ros.detection.description import MULTIPLE, Description
 from alstm_ros.detection.exporting import features, heads
 from alstm_ros.detection.exporting.opening import IMAGES, open_graph, opset_of, put_images_in_front, run
-from alstm_ros.detection.exporting.writer import Writer
+from alstm_ros.detection.exporting.writer import PREFIX, Writer
 from alstm_ros.engines import TensorSpec
 from alstm_ros.errors import ConfigError, ModelError
 from alstm_ros.types import UInt8
@@ -21,6 +21,7 @@ FEATURES = ("appearance", "cells", "none")
 GRIDS = ("yolox", "yolov5", "yolo", "nanodet", "nanodet_plus")
 """Layouts with a row for each cell, which show by their number of rows whether a size is understood."""
 TOLERANCE = 1e-3
+TOP = f"{PREFIX}top"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,47 +108,58 @@ class Assembly:
         shapes = {name: values[name].shape for name in inside}
         head = heads.write(self._known.decoder, heads.Site(w, self._outputs, self._size, self._free_size, IMAGES))
         best = w.reduce("ReduceMax", head.scores, [2])
-        w.op("TopK", best, w.const([self._kept]), axis=1, outputs=2, name="scores")
-        index = w.op("Unsqueeze", "scores_1", w.const([2]))  # (B, K, 1)
-        w.op("ArgMax", w.rows(head.scores, index), axis=2, keepdims=0, name="classes")
-        w.op("Identity", head.boxes(index), name="boxes")
-        said, width = self._features(w, shapes, index)
-        w.output("boxes", TensorProto.FLOAT, [batch, self._kept, 4])
-        w.output("scores", TensorProto.FLOAT, [batch, self._kept])
-        w.output("classes", TensorProto.INT64, [batch, self._kept])
+        w.op("TopK", best, w.const([self._kept]), axis=1, outputs=2, name=TOP)
+        index = w.op("Unsqueeze", f"{TOP}_1", w.const([2]))  # (B, K, 1)
+        classes = w.op("ArgMax", w.rows(head.scores, index), axis=2, keepdims=0)
+        boxes = head.boxes(index)
+        said, looks, width = self._features(w, shapes, index, boxes)
+        w.output("boxes", boxes, TensorProto.FLOAT, [batch, self._kept, 4])
+        w.output("scores", TOP, TensorProto.FLOAT, [batch, self._kept])
+        w.output("classes", classes, TensorProto.INT64, [batch, self._kept])
         if width:
-            w.output("features", TensorProto.FLOAT, [batch, self._kept, width])
+            w.output("features", looks, TensorProto.FLOAT, [batch, self._kept, width])
         helper.set_model_props(model, self._metadata(size, licence))
         checker.check_model(model)
-        classes = self._known.card.classes
         return Exported(
-            model, self._known.layout, classes, size, self._free_size, self._free_batch, self._kept, said, width
+            model,
+            self._known.layout,
+            self._known.card.classes,
+            size,
+            self._free_size,
+            self._free_batch,
+            self._kept,
+            said,
+            width,
         )
 
-    def _features(self, w: Writer, shapes: features.Shapes, index: str) -> tuple[str, int]:
-        """Writes the features that are wanted, or the next best; what they are, and their length."""
+    def _features(self, w: Writer, shapes: features.Shapes, index: str, boxes: str) -> tuple[str, str, int]:
+        """Writes the features that are wanted, or the next best: what they are, their name, their length."""
         graph = self._opened.graph
         if self._wanted == "none":
-            return "none, as asked", 0
+            return "none, as asked", "", 0
         look = features.appearance_map(graph, shapes, self._size) if self._wanted == "appearance" else ""
         if look:
             channels = shapes[look][1]
-            width = features.write_appearance(w, look, channels, "boxes", self._kept)
-            return f"appearance in each box, from '{look}' ({channels} channels, stride 4)", width
+            name, width = features.write_appearance(w, look, channels, boxes, self._kept)
+            return f"appearance in each box, from '{look}' ({channels} channels, stride 4)", name, width
         read = heads.read_outputs(self._known.decoder, self._outputs)
         levels = features.cell_levels(graph, read, shapes, self._size, self._anchors)
         if levels:
-            width = features.write_cells(w, levels, shapes, index, tiled=self._known.layout == "yolov5")
+            name, width = features.write_cells(w, levels, shapes, index, tiled=self._known.layout == "yolov5")
             maps = "; ".join(f"{level.rows}x{level.columns}: {', '.join(level.tensors)}" for level in levels)
-            return f"cells, from what feeds the last convolutions ({maps})", width
+            return f"cells, from what feeds the last convolutions ({maps})", name, width
         rows = features.row_tensor(graph, read[0], shapes, self._anchors)
         if rows:
-            width = features.write_rows(w, rows, shapes[rows][2], index)
-            return f"queries: the embedding '{rows}' that the scores are computed from", width
+            name, width = features.write_rows(w, rows, shapes[rows][2], index)
+            return f"queries: the embedding '{rows}' that the scores are computed from", name, width
         return (
-            "none: there is no map of stride 4, and no convolutions or rows were found that account for its "
-            f"{self._anchors} anchors"
-        ), 0
+            (
+                "none: there is no map of stride 4, and no convolutions or rows were found that account for its "
+                f"{self._anchors} anchors"
+            ),
+            "",
+            0,
+        )
 
     def _answer(self, images: UInt8, *, free: bool = False) -> Outputs:
         """What the opened graph gives for images.

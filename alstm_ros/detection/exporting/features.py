@@ -138,8 +138,8 @@ def _anchors_per_cell(cells: Sequence[int], anchors: int) -> list[int]:
     return []
 
 
-def write_appearance(w: Writer, look: str, channels: int, boxes: str, count: int) -> int:
-    """Writes what each box's content looks like: `features`, `(B, count, D)`, each vector of length 1.
+def write_appearance(w: Writer, look: str, channels: int, boxes: str, count: int) -> tuple[str, int]:
+    """Writes what each box's content looks like, `(B, count, D)`, each vector of length 1.
 
     Args:
         w: of the graph.
@@ -149,7 +149,7 @@ def write_appearance(w: Writer, look: str, channels: int, boxes: str, count: int
         count: of boxes.
 
     Returns:
-        D.
+        Its name, and D.
     """
     x = w.floats(look)
     moved = w.op("Sub", x, w.reduce("ReduceMean", x, [2, 3], keep=True))
@@ -173,8 +173,8 @@ def write_appearance(w: Writer, look: str, channels: int, boxes: str, count: int
     return _finish(w, vectors, 2 * channels)
 
 
-def write_cells(w: Writer, levels: Sequence[Level], shapes: Shapes, index: str, *, tiled: bool) -> int:
-    """Writes the features of each kept anchor's cell: `features`, `(B, K, D)`, each vector of length 1.
+def write_cells(w: Writer, levels: Sequence[Level], shapes: Shapes, index: str, *, tiled: bool) -> tuple[str, int]:
+    """Writes the features of each kept anchor's cell, `(B, K, D)`, each vector of length 1.
 
     Args:
         w: of the graph.
@@ -184,7 +184,7 @@ def write_cells(w: Writer, levels: Sequence[Level], shapes: Shapes, index: str, 
         tiled: a scale's anchors stand kind by kind, each for all cells, not cell by cell.
 
     Returns:
-        D.
+        Its name, and D.
     """
     widths = [sum(shapes[name][1] for name in level.tensors) for level in levels]
     scales = []
@@ -209,16 +209,15 @@ def _cell_of_anchor(levels: Sequence[Level], *, tiled: bool) -> NDArray[np.int64
     return np.concatenate(parts)
 
 
-def write_rows(w: Writer, tensor: str, width: int, index: str) -> int:
-    """Writes the features of each kept row: `features`, `(B, K, D)`, each vector of length 1; returns D."""
+def write_rows(w: Writer, tensor: str, width: int, index: str) -> tuple[str, int]:
+    """Writes the features of each kept row, `(B, K, D)`, each vector of length 1; returns their name and D."""
     return _finish(w, w.rows(w.floats(tensor), index), width)
 
 
-def _finish(w: Writer, vectors: str, width: int) -> int:
+def _finish(w: Writer, vectors: str, width: int) -> tuple[str, int]:
     if width > WIDEST:
         vectors = w.op("MatMul", vectors, w.const(_projection(width, WIDEST)))
-    w.op("LpNormalization", vectors, axis=2, p=2, name="features")
-    return min(width, WIDEST)
+    return w.op("LpNormalization", vectors, axis=2, p=2), min(width, WIDEST)
 
 
 def _projection(width: int, narrow: int) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from onnx.onnx_ml_pb2 import GraphProto, ModelProto, NodeProto
 
 from alstm_ros.config import EngineConfig
 from alstm_ros.detection.decoders.layout import Size
-from alstm_ros.detection.exporting.writer import PREFIX, Writer
+from alstm_ros.detection.exporting.writer import PREFIX, Writer, rename
 from alstm_ros.detection.port import Port
 from alstm_ros.detection.preprocess import Preprocess
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
@@ -144,8 +144,8 @@ def put_images_in_front(writer: Writer, port: Port, preprocess: Preprocess, shap
     """
     graph = writer.graph
     inner = f"{PREFIX}input"
-    for node in graph.node:
-        node.input[:] = [inner if name == port.name else name for name in node.input]
+    rename(graph, port.name, inner)
+    rename(graph, IMAGES, f"{PREFIX}taken/{IMAGES}")
     del graph.input[:]
     graph.input.append(helper.make_tensor_value_info(IMAGES, TensorProto.UINT8, list(shape)))
     kind = helper.np_dtype_to_tensor_dtype(port.spec.dtype)

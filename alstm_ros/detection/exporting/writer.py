@@ -78,6 +78,19 @@ class Writer:
         """Rows `(B, K, ...)` of `(B, N, ...)` at indices `(B, K, 1)`."""
         return self.op("GatherND", x, index, batch_dims=1)
 
-    def output(self, name: str, kind: int, shape: Sequence[int | str]) -> None:
-        """Makes a tensor an output."""
+    def output(self, name: str, tensor: str, kind: int, shape: Sequence[int | str]) -> None:
+        """Makes a tensor an output of this name; whatever had the name before gets another."""
+        rename(self.graph, name, f"{PREFIX}taken/{name}")
+        self.op("Identity", tensor, name=name)
         self.graph.output.append(helper.make_tensor_value_info(name, kind, list(shape)))
+
+
+def rename(graph: GraphProto, old: str, new: str) -> None:
+    """Gives a tensor another name wherever it is made or used, but for the graph's own inputs and outputs."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            if old in names:
+                names[:] = [new if name == old else name for name in names]
+    for weight in graph.initializer:
+        if weight.name == old:
+            weight.name = new

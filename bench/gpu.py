@@ -247,7 +247,10 @@ def run(args: argparse.Namespace, place: Workplace, result: dict[str, Any]) -> N
         entry: dict[str, dict[str, Any]] = {precision: {} for precision in precisions}
         result["models"][path.name] = entry
         for precision in precisions:
-            measure(path.name, path, precision, args, place, entry[precision])
+            try:
+                measure(path.name, path, precision, args, place, entry[precision])
+            except AlstmError as error:  # noqa: PERF203  # not even the reference runs it; two turns a model
+                entry[precision]["not_measured"] = reason(error)
     result["whole_frames"] = {}
     for title, make in CONTENDERS.items():
         if title not in ENGINES or (args.contender and title not in args.contender):

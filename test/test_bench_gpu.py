@@ -84,10 +84,13 @@ def test_what_is_missing_or_fails_has_a_sentence_and_the_rest_is_measured(
 
     monkeypatch.setattr(gpu, "write", count)
     output = tmp_path / "folder" / "out.json"
-    options = ["--rehearse", "--model", str(tmp_path / "step.onnx"), "--precision", "fp16", "--threads", "1"]
+    (tmp_path / "broken.onnx").write_bytes(b"no model")
+    models = ["--model", str(tmp_path / "broken.onnx"), "--model", str(tmp_path / "step.onnx")]
+    options = ["--rehearse", *models, "--precision", "fp16", "--threads", "1"]
     assert gpu.main([*options, "--frames", "2", "--runs", "1", "--output", str(output)]) == 0
     result = json.loads(output.read_text())
     assert json.loads(capsys.readouterr().out) == result
+    assert "broken.onnx cannot be loaded" in result["models"]["broken.onnx"]["fp16"]["not_measured"]
     found = result["models"]["step.onnx"]["fp16"]
     assert found["tensorrt"]["not_measured"] == "No code for 9.0."
     assert found["onnxruntime cuda"]["not_measured"] == "No provider."

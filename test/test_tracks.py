@@ -385,7 +385,7 @@ def test_camera_motion_is_followed() -> None:
 def test_every_track_has_a_slot_of_its_own() -> None:
     """Slots are the lowest free ones, kept for life, and given back with `forget`."""
     rng = np.random.default_rng(0)
-    tracker = manager()
+    tracker = manager({"tracks.lost_seconds": 1.0})
     held = defaultdict[int, int](int)
     for k in range(200):
         boxes = walkers(k / 10, 6)[rng.random(6) < 0.4]

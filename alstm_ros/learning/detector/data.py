@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +13,13 @@ import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import IterableDataset
 
 from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.learning.detector.augment import Item, compose, disturb
 from alstm_ros.types import Float32, Image
 
+AHEAD = 4
+"""Steps whose images are drawn before they are needed."""
 VIDEO_WIDTH = 640
 """Frames of videos are scaled to this width."""
 
@@ -122,19 +125,18 @@ def _frames(path: Path, config: DataConfig) -> Iterator[Picture]:
         raise DataError(f"data.videos names {path}; it cannot be read as a video.")
 
 
-class Mixed(IterableDataset[tuple[Tensor, Tensor]]):
-    """Training images without end; the k-th of a seed is always the same."""
+class Mixed:
+    """Training images; the k-th of a seed is always the same."""
 
-    def __init__(self, items: list[Item], config: DataConfig, seed: int, first: int) -> None:
+    def __init__(self, items: list[Item], config: DataConfig, seed: int) -> None:
         """Prepares.
 
         Args:
             items: what is trained on.
             config: how it is shown.
             seed: of everything that is drawn.
-            first: number of the first image.
         """
-        self._items, self._config, self._seed, self._first = items, config, seed, first
+        self._items, self._config, self._seed = items, config, seed
         shares = np.array([item.share for item in items])
         self._chances = shares / shares.sum()
 
@@ -146,15 +148,17 @@ class Mixed(IterableDataset[tuple[Tensor, Tensor]]):
         image, labels = compose(rng, [self._items[i] for i in picked], config.height, config.width)
         return disturb(rng, image), labels
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        cv2.setNumThreads(1)
-        number = self._first
-        while True:
-            image, labels = self.draw(number)
-            yield torch.from_numpy(image), torch.from_numpy(labels)
-            number += 1
+    def batch(self, number: int, size: int) -> tuple[Tensor, list[Tensor]]:
+        """The images of one step: `(size, H, W, 3)` uint8, and the labels of each."""
+        drawn = [self.draw(number * size + k) for k in range(size)]
+        return torch.from_numpy(np.stack([image for image, _ in drawn])), [torch.from_numpy(rows) for _, rows in drawn]
 
-
-def collate(samples: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, list[Tensor]]:
-    """`(B, H, W, 3)` uint8, and the labels of each image."""
-    return torch.stack([image for image, _ in samples]), [labels for _, labels in samples]
+    def batches(self, first: int, last: int, size: int) -> Iterator[tuple[Tensor, list[Tensor]]]:
+        """The steps from one to before another, drawn ahead by a thread of their own."""
+        with ThreadPoolExecutor(1) as pool:
+            ahead = deque(pool.submit(self.batch, step, size) for step in range(first, min(first + AHEAD, last)))
+            for step in range(first, last):
+                batch = ahead.popleft().result()
+                if step + AHEAD < last:
+                    ahead.append(pool.submit(self.batch, step + AHEAD, size))
+                yield batch

@@ -103,7 +103,7 @@ def detection(
         quality[positive] *= (objects[mine, 4] / CERTAIN).clamp(max=1)
         target, counted = torch.zeros_like(said), torch.ones_like(said)
         target[positive, classes[mine]] = quality[positive]
-        inside = ((points[:, None] >= doubts[None, :, :2] - 2) & (points[:, None] <= doubts[None, :, 2:] + 2)).all(-1)
+        inside = ((points[:, None] >= doubts[None, :, :2] - 2) & (points[:, None] <= doubts[None, :, 2:4] + 2)).all(-1)
         for kind in torch.unique(doubts[:, 5].long()):
             counted[inside[:, doubts[:, 5] == kind].any(1) & ~positive, kind] = 0
         entropy = functional.binary_cross_entropy_with_logits(said, target, reduction="none")

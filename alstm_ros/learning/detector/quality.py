@@ -7,11 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alstm_ros.boxes import iou
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.average_precision import PrecisionRecall, average_precision
 from alstm_ros.learning.detector.export import Calibration
 from alstm_ros.types import Float32, Float64
 
+SURE = 0.45
+"""Labels of a lower score are doubtful: what is found there is neither right nor wrong."""
 FEWEST = 50
 """Detections below which no calibration is tried."""
 
@@ -41,12 +44,20 @@ def judge(found: Sequence[Float32], truths: Sequence[Float32], classes: Sequence
     """
     answer = []
     for kind, name in enumerate(classes):
+        there = [rows[(rows[:, 5] == kind) & (rows[:, 4] >= SURE), :4] for rows in truths]
+        doubts = [rows[(rows[:, 5] == kind) & (rows[:, 4] < SURE), :4] for rows in truths]
         mine = [rows[rows[:, 5] == kind] for rows in found]
-        there = [rows[rows[:, 5] == kind, :4] for rows in truths]
+        mine = [_clear(*parts) for parts in zip(mine, there, doubts, strict=True)]
         if objects := sum(map(len, there)):
             curve = average_precision([rows[:, :4] for rows in mine], [rows[:, 4] for rows in mine], there)
             answer.append(ClassQuality(name, objects, curve))
     return answer
+
+
+def _clear(rows: Float32, there: Float32, doubts: Float32) -> Float32:
+    """Detections without those that lie on a doubtful label and on no sure one."""
+    doubtful = (iou(rows[:, :4], doubts) > 0.5).any(axis=1) & ~(iou(rows[:, :4], there) > 0.5).any(axis=1)
+    return np.asarray(rows[~doubtful])
 
 
 def hits(curve: PrecisionRecall) -> Float64:

@@ -7,18 +7,16 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
 from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.learning.detector import losses, quality
 from alstm_ros.learning.detector.augment import Item
-from alstm_ros.learning.detector.data import DataConfig, Mixed, Picture, collate, pictures
+from alstm_ros.learning.detector.data import DataConfig, Mixed, Picture, pictures
 from alstm_ros.learning.detector.export import Calibration, export
 from alstm_ros.learning.detector.model import DetectorNet, ModelConfig, centres
 from alstm_ros.learning.detector.teacher import Looker, Teachers
@@ -26,6 +24,8 @@ from alstm_ros.types import Float32
 
 BOX = 2.0
 """Weight of the boxes' loss against the classes'."""
+CALIBRATED = 10
+"""Every so many-th image that a teacher labelled is among those that the scores are calibrated on."""
 MEMORY = 0.9985
 """How much of the running mean of the weights stays in each step."""
 
@@ -135,11 +135,10 @@ class Trainer:
         config = self.config
         items, held = self.look()
         points, strides = (part.to(self.device) for part in centres(config.data.height, config.data.width))
-        mixed = Mixed(items, config.data, config.seed, self.done * config.batch)
-        batches = DataLoader(mixed, config.batch, collate_fn=collate, num_workers=1, prefetch_factor=4)
+        mixed = Mixed(items, config.data, config.seed)
         self.net.train()
         try:
-            for images, labels in islice(batches, config.steps - self.done):
+            for images, labels in mixed.batches(self.done, config.steps, config.batch):
                 self._step(images, labels, points, strides, report)
         except KeyboardInterrupt:
             self.save()
@@ -150,12 +149,16 @@ class Trainer:
         return self.path
 
     def look(self) -> tuple[list[Item], list[Picture]]:
-        """What is trained on, labelled by the teachers where nobody else did, and what is set aside."""
+        """What is trained on, labelled by the teachers where nobody else did, and what scores are calibrated on.
+
+        The latter are the complete images that are held back, and some of those that the teachers labelled: the first
+        are few and of scenes of another kind, the second are known to the network.
+        """
         config = self.config.data
         teachers: Teachers | None = None
         told = self.folder / "labels.npz"
         known = dict(np.load(told)) if told.is_file() else {}
-        items, held = [], []
+        items, held, taught = [], [], []
         for picture in pictures(config, self.config.model.classes):
             boxes = picture.boxes
             if boxes is None and picture.name not in known:
@@ -166,13 +169,15 @@ class Trainer:
                 held.append(dataclasses.replace(picture, boxes=boxes))
             else:
                 items.append(Item(picture.image, boxes, picture.share))
+                if picture.boxes is None:
+                    taught.append(dataclasses.replace(picture, boxes=boxes))
         if teachers:
             with told.with_suffix(".part").open("wb") as file:
                 np.savez_compressed(file, **known)
             told.with_suffix(".part").replace(told)
         if not any(len(item.labels) for item in items):
             raise DataError(f"data.images '{config.images}' holds no labelled image outside the split '{config.held}'.")
-        return items, held
+        return items, held + taught[::CALIBRATED]
 
     def save(self) -> None:
         """Writes the checkpoint, at once or not at all, and the exported model."""
@@ -216,7 +221,10 @@ class Trainer:
                     mean.lerp_(new, 1 - keep)
                 else:
                     mean.copy_(new)
-        report(self.done, {"loss": float(total), "classes": float(classes), "boxes": float(boxes)})
+        report(
+            self.done,
+            {"loss": float(total.detach()), "classes": float(classes.detach()), "boxes": float(boxes.detach())},
+        )
         if self.done % 250 == 0:
             self.save()
 

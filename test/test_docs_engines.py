@@ -53,20 +53,20 @@ def test_the_command_for_another_machine_builds(tmp_path: Path, monkeypatch: pyt
 
 
 def test_the_command_that_puts_the_letterbox_inside_changes_no_box(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, vtest: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [line] = re.findall(r"`alstm (export [^`]*--preprocess inside[^`]*)`", TEXT)
     monkeypatch.chdir(tmp_path)
     assert cli.main(shlex.split(line)) == 0
-    rng = np.random.default_rng(0)
-    images = [cv2.resize(rng.integers(0, 256, (12, 16, 3)).astype(np.uint8), size) for size in ((640, 480), (300, 500))]
-    lowest = DetectorConfig(score_threshold=0.0, nms_threshold=1.0)
-    plain = detection.load(Config(detector=lowest))(images)
-    inside = detection.load(Config(detector=replace(lowest, model="inside.onnx")))(images)
-    for one, other, image in zip(plain, inside, images, strict=True):
-        assert other.boxes[:, 2:].max(axis=0).tolist() <= [image.shape[1], image.shape[0]]
-        np.testing.assert_allclose(one.scores[:20], other.scores[:20], atol=0.02)
-        assert (iou(one.boxes[:20], other.boxes).max(axis=1) > 0.8).all()  # neighbours in score may swap places
+    frame = cv2.VideoCapture(str(vtest)).read()[1]
+    images = [frame, frame[:, :300]]  # of two sizes, as two cameras may be
+    sure = DetectorConfig(score_threshold=0.3)
+    plain = detection.load(Config(detector=sure))(images)
+    inside = detection.load(Config(detector=replace(sure, model="inside.onnx")))(images)
+    for one, other in zip(plain, inside, strict=True):
+        assert len(one) >= 1
+        np.testing.assert_allclose(one.scores, other.scores, atol=0.05)
+        assert (iou(one.boxes, other.boxes).max(axis=1) > 0.9).all()
 
 
 def test_every_message_of_the_table_is_said_by_the_code() -> None:

@@ -114,7 +114,7 @@ def test_tensorrt_builds_the_default_detector_with_it(precision: str) -> None:
     profile = make_profile(prepared.inputs, prepared.outputs, prepared.metadata, 2)
     assert profile.key.endswith(":1x64x64x3..1x720x1280x3..2x720x1280x3")
     plan = tensorrt_build.build(tensorrt_api.find("tensorrt_rtx"), prepared, profile, precision, (8, 6))
-    assert plan.layers["resize"] == {"fp32": 1}
+    assert plan.layers["resize"]["fp32"] >= 1  # the letterbox; others are the detector's
     assert set(plan.layers["convolution"]) == {precision}
 
 

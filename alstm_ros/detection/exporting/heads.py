@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from alstm_ros.detection.decoders import DECODERS
 from alstm_ros.detection.decoders.detr import DetrDecoder, RtDetrDecoder
 from alstm_ros.detection.decoders.layout import Decoder, Outputs, Size, grid
 from alstm_ros.detection.decoders.nanodet import BINS, SIDES, NanodetDecoder, NanodetPlusDecoder
@@ -86,8 +87,9 @@ def write(decoder: Decoder, site: Site) -> Head:
     for kind, head in _HEADS.items():
         if isinstance(decoder, kind):
             return head(decoder, site)
+    layout = next((name for name, kind in DECODERS.items() if kind is type(decoder)), "")
     raise ModelError(
-        f"A model of the layout '{type(decoder).__name__}' cannot be exported: its boxes are chosen inside, and no "
+        f"A model of the layout '{layout}' cannot be exported: its boxes are chosen inside, or are peaks of a map, and no "
         "anchors are left that features could be taken from. Use the file as it is, or export it without its "
         "postprocessing."
     )

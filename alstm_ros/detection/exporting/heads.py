@@ -89,8 +89,8 @@ def write(decoder: Decoder, site: Site) -> Head:
             return head(decoder, site)
     layout = next((name for name, kind in DECODERS.items() if kind is type(decoder)), "")
     raise ModelError(
-        f"A model of the layout '{layout}' cannot be exported: its boxes are chosen inside, or are peaks of a map, and no "
-        "anchors are left that features could be taken from. Use the file as it is, or export it without its "
+        f"A model of the layout '{layout}' cannot be exported: its boxes are chosen inside, or are peaks of a map, and "
+        "no anchors are left that features could be taken from. Use the file as it is, or export it without its "
         "postprocessing."
     )
 

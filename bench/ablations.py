@@ -2,8 +2,8 @@
 
     python -m bench.ablations --data FOLDER --output FOLDER [--only full,no-hard] [--sets dancetrack,streets] [--json]
 
-FOLDER of data holds `mot17`, `mot15` and `dancetrack`. Every row is trained alike (`--steps` and `--clips` a phase, seed
-0), so rows compare with each other and not with the network that comes with the package.
+FOLDER of data holds `mot17`, `mot15` and `dancetrack`. Every row is trained alike (`--steps` and `--clips` a phase,
+seed 0), so rows compare with each other and not with the network that comes with the package.
 """
 
 from __future__ import annotations

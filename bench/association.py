@@ -33,7 +33,19 @@ from alstm_ros.learning.noise import Noise
 from alstm_ros.learning.simulation import simulate
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, Float32, Int64
-from bench.association_data import Case, Frame, dancetrack, mot15, mot17_half, simulated, streets, thin, without_motion
+from bench.association_data import (
+    Case,
+    Frame,
+    dancetrack,
+    mot15,
+    mot17_half,
+    plain,
+    simulated,
+    streets,
+    thin,
+    vtest,
+    without_motion,
+)
 from bench.association_peers import PEERS
 
 SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50", "ECE")
@@ -189,13 +201,14 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
     """The sets of these names and changes to them, in the order given.
 
     `-every2` and `-every5` keep every so many-th frame, `-random` drops half of them at random, `-still` hides the
-    camera's motion, `-looks` gives simulated detections an appearance.
+    camera's motion, `-looks` gives simulated detections an appearance, `-plain` takes the detector's away.
     """
     makers = {
         "mot17": lambda: mot17_half(data / "mot17"),
         "mot15": lambda: mot15(data / "mot15"),
         "dancetrack": lambda: dancetrack(data / "dancetrack"),
         "streets": streets,
+        "vtest": lambda: vtest(data / "pets09-s2l1" / "gt.txt", Path(".cache/vtest.avi")),
     }
     made = {}
     for name in names:
@@ -206,6 +219,8 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
         for change in changes:
             if change == "still":
                 cases = without_motion(cases)
+            elif change == "plain":
+                cases = [plain(case) for case in cases]
             elif change == "random":
                 rng = np.random.default_rng(0)
                 cases = [thin(case, np.flatnonzero(rng.random(len(case.frames)) < 0.5)) for case in cases]

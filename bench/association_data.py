@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 
+from alstm_ros.config import Config
+from alstm_ros.detection import load as load_detector
 from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.learning.data import split
@@ -93,6 +96,25 @@ def streets(count: int = 16) -> Iterator[Case]:
             count -= 1
             scene = dataclasses.replace(scene, name=f"{scene.name}-{seed}")
             yield simulated(scene, dataclasses.replace(draw_noise(rng), floor=0.1), seed)
+
+
+def vtest(truth: Path, video: Path) -> Iterator[Case]:
+    """The video, detected by the package's own detector with its features."""
+    reader = cv2.VideoCapture(str(video))
+    detector, fps = load_detector(Config()), reader.get(cv2.CAP_PROP_FPS)
+    frames: list[Frame] = []
+    while reader.grab():
+        frames.append(Frame(detector([reader.retrieve()[1]])[0], round(len(frames) * 1e9 / fps), None))
+    yield Case("vtest", "none", tuple(frames), read_labels(truth, truth=True, length=len(frames)), fps)
+
+
+def plain(case: Case) -> Case:
+    """The case without appearance."""
+    frames = (
+        dataclasses.replace(frame, detections=dataclasses.replace(frame.detections, features=None))
+        for frame in case.frames
+    )
+    return dataclasses.replace(case, frames=tuple(frames))
 
 
 def simulated(scene: Scene, noise: Noise, seed: int) -> Case:

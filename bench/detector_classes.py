@@ -2,9 +2,9 @@
 
     python -m bench.detector_classes --images ../shared/images --models default a.onnx@416x416 --json
 
-`--images` is a folder with pictures and `annotations.jsonl`, one object a line: `file`, `split`, `complete`, and `boxes`
-of `box` (xyxy in pixels) and `cls`. Images of the split `test` that are complete count. A class that the default detector
-offers is measured; the number of objects stands beside it, for few objects make an uncertain number.
+`--images` is a folder with pictures and `annotations.jsonl`, one object a line: `file`, `split`, `complete`, and
+`boxes` of `box` (xyxy in pixels) and `cls`. Images of the split `test` that are complete count. Each class that the
+default detector offers is measured; the number of objects stands beside it, for few objects make an uncertain number.
 """
 
 from __future__ import annotations

@@ -67,6 +67,21 @@ def test_the_command_leaves_a_model_that_says_what_it_learnt_from(
     assert "another 'seed'" in capsys.readouterr().err
 
 
+def test_the_exported_model_keeps_a_share_of_what_it_started_from(bootstrapped: Path, tmp_path: Path) -> None:
+    made = {}
+    for keep in ("0.0", "0.5", "1.0"):
+        out = tmp_path / keep
+        assert cli.main(["train", "--from", str(bootstrapped), "--output", str(out), *SMALL, f"keep={keep}"]) == 0
+        made[keep] = read_model(str(out / "association.onnx")).state_dict()
+    before = read_model("default").state_dict()
+    trained = torch.load(tmp_path / "0.5" / "checkpoint.pt", weights_only=True)["model"]
+    for name in ("head.weight", "pair1.weight", "lstm2.weight_hh_l0"):
+        assert torch.equal(made["1.0"][name], before[name])
+        assert torch.equal(made["0.0"][name], trained[name])
+        assert not torch.equal(trained[name], before[name])
+        assert torch.allclose(made["0.5"][name], (before[name] + trained[name]) / 2, atol=1e-6)
+
+
 def test_training_goes_on_from_a_file_of_ones_own(bootstrapped: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.onnx"
     mine.write_bytes(MODELS["default"].read_bytes())

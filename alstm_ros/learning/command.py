@@ -29,6 +29,7 @@ FINE_TUNING: Mapping[str, object] = {
     "steps": [120],
     "batch": 16,
     "rate": 1e-3,
+    "keep": 0.5,
     "data.clips": 40,
     "data.frames": 200,
     "data.simulated": 1.0,

@@ -36,8 +36,8 @@ class Gaps:
         rest: frames that stay on either side of it, at least.
     """
 
-    share: float = 0.5
-    longest: float = 1.8
+    share: float = 0.25
+    longest: float = 0.6
     rest: int = 4
 
 
@@ -71,9 +71,7 @@ def draw_own_clip(rng: np.random.Generator, recordings: Sequence[Pairs], frames:
         room = CROWD / max(len(clip.frames) / max(len(clip.numbers), 1), 1)
         for _ in range(min(int(rng.integers(4)), round(room) - 1)):
             clip, faint = overlay(clip, displaced(_cut(rng, pairs, frames, step), rng), faint, rng)
-    for _ in range(2):
-        faint |= interrupted(clip, Gaps(), rng)
-    return OwnClip(clip, faint)
+    return OwnClip(clip, faint | interrupted(clip, Gaps(), rng))
 
 
 def _cut(rng: np.random.Generator, pairs: Pairs, frames: int, step: int) -> Pairs:

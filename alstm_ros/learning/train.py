@@ -26,7 +26,7 @@ from alstm_ros.learning.model import AssociationLstm, ModelConfig
 from alstm_ros.learning.pairs import load_all
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.scenes import Scene, cut, read_scene
-from alstm_ros.learning.weights import read_model
+from alstm_ros.learning.weights import blended, read_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +75,8 @@ class TrainConfig:
         start: weights to start from: `default`, an ONNX file that `alstm train` wrote, or a checkpoint; the network is
             then inside the tracker from the first phase on, and its inputs stay standardised as they were. Empty for
             none.
+        keep: share of the weights started from in the exported model; the rest are those trained. Between the two
+            lies a network that learnt something and forgot less (Wortsman et al., arXiv:2109.01903).
         licence: of the weights, told in the file.
         training_data: what they learnt from, told in the file.
     """
@@ -91,6 +93,7 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     start: str = ""
+    keep: float = 0.0
     licence: str = "Apache-2.0"
     training_data: str = "DanceTrack annotations (CC BY 4.0) with simulated detections; simulated scenes"
 
@@ -189,7 +192,7 @@ class Trainer:
         for phase, steps in enumerate(config.steps):
             if self.done < begun + steps:
                 if (phase or config.start) and self.rank == 0 and not self._inside(phase).is_file():
-                    self._export(self._inside(phase))
+                    self._export(self._inside(phase), self.model)
                 if self.ranks > 1:
                     distributed.barrier()
                 tapes = list(self.record(phase))
@@ -223,17 +226,18 @@ class Trainer:
         state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "done": self.done}
         torch.save(state | {"config": dataclasses.asdict(self.config)}, fresh)
         fresh.replace(self.checkpoint)
-        self._export(self.path)
+        kept = self.config.keep if self.config.start else 0.0
+        self._export(self.path, blended(self.model, read_model(self.config.start), kept) if kept else self.model)
 
     def _inside(self, phase: int) -> Path:
         """The model that is inside the tracker while a phase's clips are recorded; a resumed run needs the same."""
         return self.folder / f"phase{phase}.onnx"
 
-    def _export(self, path: Path) -> None:
+    def _export(self, path: Path, model: AssociationLstm) -> None:
         about = {"licence": self.config.licence, "training_data": self.config.training_data}
         about |= {"steps": str(self.done), "seed": str(self.config.seed)}
-        self.model.eval()
-        export(self.model, path, about)
+        model.eval()
+        export(model, path, about)
         self.model.train()
 
     def _phase(self, phase: int, tapes: list[Tape], begun: int, total: int, report: Report) -> None:

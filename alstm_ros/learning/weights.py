@@ -40,6 +40,24 @@ def read_model(name: str) -> AssociationLstm:
         raise error if str(path) in str(error) else ModelError(f"{path}: {error}") from error
 
 
+def blended(trained: AssociationLstm, start: AssociationLstm, share: float) -> AssociationLstm:
+    """A network between two, weight by weight.
+
+    Args:
+        trained: the one,
+        start: and the other, of the same sizes; it is changed and returned.
+        share: of the other; 0 is the first, 1 the second.
+    """
+    ours, theirs = trained.state_dict(), start.state_dict()
+    mixed = {
+        name: value.to(theirs[name].device).lerp(theirs[name], share)
+        for name, value in ours.items()
+        if value.is_floating_point()
+    }
+    start.load_state_dict(theirs | mixed)
+    return start
+
+
 def describe(path: Path) -> dict[str, str]:
     """What an ONNX file says of itself.
 

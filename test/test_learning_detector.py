@@ -160,8 +160,8 @@ def test_labels_that_several_looks_agree_on_are_merged() -> None:
     one = np.array([[10, 10, 20, 30, 0.9, 0], [50, 50, 60, 60, 0.4, 1]], np.float32)
     two = np.array([[12, 10, 22, 30, 0.3, 0], [10, 10, 20, 30, 0.5, 1]], np.float32)
     found = fuse([one, two, np.zeros((0, 6), np.float32), np.zeros((0, 6), np.float32)])
-    np.testing.assert_allclose(found[0], [10.5, 10, 20.5, 30, 0.3, 0], rtol=1e-6)  # weighted; 1.2 of four looks
-    np.testing.assert_allclose(found[1:, 4], [0.125, 0.1])
+    np.testing.assert_allclose(found[0], [10.5, 10, 20.5, 30, 0.6, 0], rtol=1e-6)  # weighted; 1.2 of the best two looks
+    np.testing.assert_allclose(found[1:, 4], [0.25, 0.2])
     assert len(fuse([np.zeros((0, 6), np.float32)])) == 0
 
 

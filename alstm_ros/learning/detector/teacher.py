@@ -73,14 +73,15 @@ class Teachers:
         ]
 
     def __call__(self, image: Image) -> Float32:
-        """What they agree on: `(N, 6)`, the score being the mean over all looks, 0 where one saw nothing."""
+        """What they agree on: `(N, 6)`, see fuse."""
         return fuse([look(image, mirror=mirror) for look, mirror in self._looks])
 
 
 def fuse(looks: Sequence[Float32]) -> Float32:
     """Merges several lists of boxes of one image, each the weighted mean of the looks that saw it.
 
-    Solovyev et al., "Weighted boxes fusion" (Image and Vision Computing 2021), without its second pass.
+    Solovyev et al., "Weighted boxes fusion" (Image and Vision Computing 2021), without its second pass. The score is the
+    mean of the best half of the looks, 0 where fewer saw something: small objects are seen at the large sizes alone.
 
     Args:
         looks: `(N, 6)` each: xyxy, score, class index.
@@ -88,6 +89,7 @@ def fuse(looks: Sequence[Float32]) -> Float32:
     Returns:
         `(M, 6)`, best score first.
     """
+    half = (len(looks) + 1) // 2
     rows = np.concatenate([np.column_stack([look, np.full(len(look), i)]) for i, look in enumerate(looks)])
     rows = rows[np.argsort(-rows[:, 4], kind="stable")].astype(np.float32)
     merged = []
@@ -95,9 +97,9 @@ def fuse(looks: Sequence[Float32]) -> Float32:
         alike = (rows[:, 5] == rows[0, 5]) & (iou(rows[:1, :4], rows[:, :4])[0] > SAME)
         alike[0] = True
         group = rows[alike]
-        group = group[np.unique(group[:, 6], return_index=True)[1]]  # the best of each look
-        weight = group[:, 4:5]
-        merged.append([*(group[:, :4] * weight).sum(0) / weight.sum(), weight.sum() / len(looks), rows[0, 5]])
+        group = group[np.sort(np.unique(group[:, 6], return_index=True)[1])]  # the best of each look
+        weight = group[:, 4:5]  # falling
+        merged.append([*(group[:, :4] * weight).sum(0) / weight.sum(), weight[:half].sum() / half, rows[0, 5]])
         rows = rows[~alike]
     found = np.array(merged, np.float32).reshape(-1, 6)
     return found[np.argsort(-found[:, 4], kind="stable")]

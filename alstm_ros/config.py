@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-
-import yaml
 
 from alstm_ros.errors import ConfigError
-from alstm_ros.options import flatten, option, replace, validate
+from alstm_ros.options import option, validate
 
 
 class _Group:
@@ -299,38 +295,3 @@ class Config(_Group):
                     "and underscores, since it becomes part of topic names, and none may come twice."
                 )
                 raise ConfigError(msg)
-
-
-def load(path: Path, base: Config | None = None) -> Config:
-    """Reads the YAML file that the node takes: any `<node>: ros__parameters:`, `/**` among them, later ones winning.
-
-    Args:
-        path: the file.
-        base: what to start from; the defaults when None.
-
-    Returns:
-        The config.
-
-    Raises:
-        ConfigError: the file cannot be read, is no such YAML, or holds an unknown or refused parameter.
-    """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"The parameter file {path} cannot be read: {error}"
-        raise ConfigError(msg) from error
-    changes: dict[str, object] = {}
-    for node, body in tree.items() if isinstance(tree, Mapping) else ():
-        if not isinstance(body, Mapping) or not isinstance(body.get("ros__parameters"), Mapping):
-            msg = f"In {path}, '{node}' holds no 'ros__parameters'; it must look like '/**: ros__parameters: ...'."
-            raise ConfigError(msg)
-        changes.update(flatten(body["ros__parameters"]))
-    if not changes:
-        msg = f"The parameter file {path} holds no parameters; it must look like '/**: ros__parameters: ...'."
-        raise ConfigError(msg)
-    changes.pop("use_sim_time", None)  # ROS's own parameter; the core knows only stamps
-    try:
-        return replace(base or Config(), changes)
-    except ConfigError as error:
-        msg = f"{path}: {error}"
-        raise ConfigError(msg) from error

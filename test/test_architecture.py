@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "alstm_ros"
 BASE = {"__init__", "errors", "types", "options"}
-DATA = BASE | {"boxes", "images", "config", "drawing", "rows"}
+DATA = BASE | {"boxes", "images", "config", "parameter_text", "drawing", "rows"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
@@ -19,6 +19,7 @@ MAY_IMPORT = {
     "boxes": BASE,
     "images": BASE,
     "config": BASE,
+    "parameter_text": BASE | {"config"},
     "drawing": BASE | {"boxes"},
     "rows": BASE,
     "camera_motion": BASE,

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from alstm_ros.config import Config, load
+from alstm_ros.config import Config
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import options, replace
+from alstm_ros.parameter_text import load
 from alstm_ros.reference import markdown_text, yaml_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -37,55 +38,6 @@ def test_every_parameter_has_a_description_and_numbers_have_a_range() -> None:
             assert known.low is not None, name
             assert known.high is not None, name
         assert known.check(known.default) == known.default
-
-
-def write(folder: Path, text: str) -> Path:
-    path = folder / "given.yaml"
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-def test_the_nodes_yaml_is_read_and_later_parts_win(tmp_path: Path) -> None:
-    text = """
-/**:
-  ros__parameters:
-    use_sim_time: true
-    tracks: {lost_seconds: 2, confirm_hits: 3}
-/robot/alstm:
-  ros__parameters:
-    tracks.lost_seconds: 4.0
-    cameras: [front, rear]
-"""
-    config = load(write(tmp_path, text))
-    assert (config.tracks.lost_seconds, config.tracks.confirm_hits) == (4.0, 3)
-    assert config.cameras == ("front", "rear")
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("tracks: {lost_seconds: 2}", "'tracks' holds no 'ros__parameters'"),
-        ("/**: {ros__parameters: {}}", "holds no parameters"),
-        ("", "holds no parameters"),
-        ("a: [", "cannot be read"),
-        ("/**: {ros__parameters: {tracks: {lost_second: 2}}}", "did you mean 'tracks.lost_seconds'?"),
-        (
-            "/**: {ros__parameters: {tracks: {lost_seconds: -1}}}",
-            "'tracks.lost_seconds' is -1.0; it must be a number from",
-        ),
-    ],
-)
-def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, text: str, sentence: str) -> None:
-    path = write(tmp_path, text)
-    with pytest.raises(ConfigError) as refusal:
-        load(path)
-    assert str(path) in str(refusal.value)
-    assert sentence in str(refusal.value)
-
-
-def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
-        load(tmp_path / "none.yaml")
 
 
 @pytest.mark.parametrize("cameras", [["a b"], ["1st"], [""], ["a", "a"], ["a/b"]])

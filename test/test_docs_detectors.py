@@ -12,8 +12,8 @@ import onnx
 import pytest
 
 from alstm_ros import cli
-from alstm_ros.config import load
 from alstm_ros.detection.decoders import DECODERS
+from alstm_ros.parameter_text import load
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "detectors.md").read_text(encoding="utf-8")

@@ -16,8 +16,9 @@ import pytest
 
 from alstm_ros import cli, detection
 from alstm_ros.boxes import iou
-from alstm_ros.config import Config, DetectorConfig, EngineConfig, load
+from alstm_ros.config import Config, DetectorConfig, EngineConfig
 from alstm_ros.engines import tensorrt_api
+from alstm_ros.parameter_text import load
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")

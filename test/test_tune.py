@@ -11,7 +11,7 @@ import recordings
 from blobs import Blobs
 
 from alstm_ros import cli
-from alstm_ros.config import Config, load
+from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.evaluation.commands import tune as command
 from alstm_ros.evaluation.detection_cache import detect_all, select
@@ -19,6 +19,7 @@ from alstm_ros.evaluation.replay import image_step
 from alstm_ros.evaluation.sources import Window, open_source
 from alstm_ros.evaluation.tuning import LEFT_OUT, bounds, propose, searched, tracks_of
 from alstm_ros.options import options, replace
+from alstm_ros.parameter_text import load
 from alstm_ros.pipeline import Frame
 from alstm_ros.types import Image
 

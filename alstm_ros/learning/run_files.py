@@ -7,10 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-import yaml
-
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import flatten
+from alstm_ros.parameter_text import assigned, read
 
 C = TypeVar("C")
 
@@ -21,10 +20,7 @@ def values_of(path: Path) -> dict[str, object]:
     Raises:
         ConfigError: it cannot be read.
     """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"The training file {path} cannot be read: {error}") from error
+    tree = read(path) or {}
     if not isinstance(tree, Mapping):
         raise ConfigError(f"The training file {path} holds no parameters; it must look like 'seed: 0'.")
     return dict(flatten(tree))
@@ -34,15 +30,9 @@ def changed(changes: Sequence[str]) -> dict[str, object]:
     """Changes given as `name=value`.
 
     Raises:
-        ConfigError: one has no '='.
+        ConfigError: one has no '=', or a value that is no YAML.
     """
-    values: dict[str, object] = {}
-    for change in changes:
-        name, found, value = change.partition("=")
-        if not found:
-            raise ConfigError(f"The change {change!r} has no '='; it must look like seed=1.")
-        values[name] = yaml.safe_load(value)
-    return values
+    return assigned(changes, "seed=1")
 
 
 def build(values: Mapping[str, object], cls: type[C]) -> C:

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from alstm_ros.config import Config, load
-from alstm_ros.errors import ConfigError
+from alstm_ros.config import Config
 from alstm_ros.options import replace
+from alstm_ros.parameter_text import assigned, load
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +36,7 @@ def config_from(args: argparse.Namespace) -> Config:
         ConfigError: the file or a parameter is refused.
     """
     config = load(args.config) if args.config else Config()
-    changes: dict[str, object] = {}
-    for item in args.changes:
-        name, equals, value = item.partition("=")
-        if not equals:
-            raise ConfigError(f"--set {item} lacks its '='; it must look like tracks.birth_score=0.6.")
-        changes[name] = yaml.safe_load(value)
-    return replace(config, changes)
+    return replace(config, assigned(args.changes, "tracks.birth_score=0.6"))
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:

@@ -1,18 +1,9 @@
-"""Node processes and a participant of the tests' own, for tests over real middleware; nothing sleeps to be in time."""
+"""A participant of the tests' own, for tests over real middleware; nothing sleeps to be in time."""
 
 from __future__ import annotations
 
-import fcntl
-import os
-import re
-import signal
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,107 +14,30 @@ from alstm_ros.types import Image
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
 import rclpy
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from ros_process import PATIENCE
 from sensor_msgs.msg import Image as ImageMessage
 from vision_msgs.msg import Detection2DArray
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-BLOBS = Path(__file__).with_name("blobs.py")
-TRANSPORT = "FASTDDS_BUILTIN_TRANSPORTS"  # only tests with large images set it
-PATIENCE = 60.0  # s; reached only where something is wrong, however busy the machine
 ASK_AGAIN = 10.0  # s
-GOALS = {"configure": "inactive", "activate": "active", "deactivate": "inactive", "cleanup": "unconfigured"}
-LOCKS: dict[int, int] = {}  # domain -> file; each node inherits it, so that one left behind keeps its domain to itself
+GOALS = {
+    "configure": "inactive",
+    "activate": "active",
+    "deactivate": "inactive",
+    "cleanup": "unconfigured",
+    "active_shutdown": "finalized",
+}
 COLOURS = {"blue": (220, 20, 20), "green": (20, 220, 20), "red": (20, 20, 220), "grey": (200, 200, 200)}
-
-
-@contextmanager
-def domain() -> Iterator[int]:
-    """A ROS domain that no other test uses at this time, on this machine."""
-    for number in range(1, 101):
-        with (Path(tempfile.gettempdir()) / f"alstm_ros_domain_{number}.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            LOCKS[number] = lock.fileno()
-            yield number
-            return
-    pytest.fail("every ROS domain from 1 to 100 is in use")
-
-
-class NodeProcess:
-    """The node in a process of its own."""
-
-    def __init__(
-        self,
-        number: int,
-        *arguments: str,
-        command: Sequence[str] = (str(BLOBS),),
-        parameters: dict[str, object] | None = None,
-        name: str = "alstm",
-        environment: dict[str, str] | None = None,
-    ) -> None:
-        """Starts it.
-
-        Args:
-            number: the ROS domain.
-            arguments: ROS arguments, such as `-r image:=/camera`.
-            command: arguments of the interpreter; the node with the detector of blobs when not given.
-            parameters: set at start.
-            name: of the node.
-            environment: added to this process's.
-        """
-        given = [word for key, value in (parameters or {}).items() for word in ("-p", f"{key}:={_yaml(value)}")]
-        inherited = {key: value for key, value in os.environ.items() if key != TRANSPORT}
-        self.name = name
-        self._log = tempfile.TemporaryFile("w+")  # noqa: SIM115  # as long as the process
-        self._process = subprocess.Popen(
-            [sys.executable, *command, "--ros-args", "-r", f"__node:={name}", *given, *arguments],
-            stdout=self._log,
-            stderr=subprocess.STDOUT,
-            env=inherited | {"ROS_DOMAIN_ID": str(number), "PYTHONUNBUFFERED": "1"} | (environment or {}),
-            cwd=BLOBS.parents[1],
-            pass_fds=[LOCKS[number]],
-        )
-
-    @property
-    def log(self) -> str:
-        """All that it has written."""
-        return os.pread(self._log.fileno(), 1 << 24, 0).decode(errors="replace")
-
-    def said(self, pattern: str) -> int:
-        """How often its log matches."""
-        return len(re.findall(pattern, self.log))
-
-    @property
-    def alive(self) -> bool:
-        """Whether it runs."""
-        return self._process.poll() is None
-
-    def stop(self, with_signal: int = signal.SIGINT) -> int:
-        """Ends it; returns its exit code."""
-        if self.alive:
-            self._process.send_signal(with_signal)
-        try:
-            return self._process.wait(PATIENCE)
-        finally:
-            self._process.kill()
-
-    def wait(self) -> int:
-        """Waits for its own end; returns its exit code."""
-        return self._process.wait(PATIENCE)
-
-
-def _yaml(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+QUICK: dict[str, object] = {"tracks.confirm_hits": 1, "tracks.birth_score": 0.5}  # a track is shown at its first frame
 
 
 class Ros:
@@ -136,7 +50,8 @@ class Ros:
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
         self._stamp = 1_000_000_000_000
-        self._statuses: dict[str, DiagnosticStatus] = {}
+        self.statuses: dict[str, DiagnosticStatus] = {}
+        self._clients: dict[str, Any] = {}
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnosed, 100)
 
     def close(self) -> None:
@@ -156,14 +71,18 @@ class Ros:
         while not (result := condition()):
             if time.monotonic() > end:
                 pytest.fail(f"waited {patience:.0f} s in vain for {what}")
-            self._executor.spin_once(timeout_sec=0.05)
+            self.spin_once(0.05)
         return result
+
+    def spin_once(self, seconds: float) -> None:
+        """Waits for one callback, so long at the most."""
+        self._executor.spin_once(timeout_sec=seconds)
 
     def spin(self, seconds: float) -> None:
         """Spins for a while: to show that something does not happen."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            self._executor.spin_once(timeout_sec=0.02)
+            self.spin_once(0.02)
 
     def collect(self, kind: type, topic: str, qos: QoSProfile | int = 100) -> list[Any]:
         """Subscribes; the list fills as messages come."""
@@ -175,9 +94,11 @@ class Ros:
         """Calls a service, which must bear being asked twice; returns its response.
 
         A service is ready for its client before the client is known to the service, and what it answers until then is
-        lost, which happens on a busy machine: so it is asked again.
+        lost, which happens on a busy machine: so it is asked again, and by the client that it knows.
         """
-        client = self.node.create_client(kind, name)
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, name)
+        client = self._clients[name]
         self.until(client.service_is_ready, f"service {name}")
         asked: list[tuple[float, Any]] = []
 
@@ -186,9 +107,7 @@ class Ros:
                 asked.append((time.monotonic(), client.call_async(kind.Request(**fields))))
             return next((future for _, future in asked if future.done()), None)
 
-        response = self.until(answer, f"an answer of {name}").result()
-        self.node.destroy_client(client)
-        return response
+        return self.until(answer, f"an answer of {name}").result()
 
     def set(self, node: str, **values: Any) -> tuple[bool, str]:
         """Sets parameters at once, `__` for dots; returns whether that succeeded, and the reason if not."""
@@ -228,25 +147,25 @@ class Ros:
         self, condition: Callable[[DiagnosticStatus], Any], what: str, name: str = "alstm: image"
     ) -> DiagnosticStatus:
         """Waits for a diagnostic status, told after this call, for which the condition holds; returns it."""
-        self._statuses.clear()
+        self.statuses.clear()
 
         def fitting() -> DiagnosticStatus | None:
-            status = self._statuses.get(name)
+            status = self.statuses.get(name)
             return status if status is not None and condition(status) else None
 
         try:
             self.until(fitting, f"the status '{name}' with {what}")
         except pytest.fail.Exception as failure:
-            failure.msg = f"{failure.msg}; it is {self._statuses.get(name)}"
+            failure.msg = f"{failure.msg}; it is {self.statuses.get(name)}"
             raise
-        return self._statuses[name]
+        return self.statuses[name]
 
     def value(self, key: str, name: str = "alstm: image") -> str:
         """A value of a diagnostic status, told after this call."""
         return str(values(self.status(lambda _: True, key, name))[key])
 
     def _diagnosed(self, array: DiagnosticArray) -> None:
-        self._statuses |= {status.name: status for status in array.status}
+        self.statuses |= {status.name: status for status in array.status}
 
     def next_stamp(self, period_ns: int = 33_000_000) -> int:
         """A stamp after all those before."""
@@ -303,16 +222,40 @@ class Camera:
         It is published again, after `patience` s, only where it was lost, as while the node changes its subscription.
         """
         self._answers.clear()
+
+        def answer() -> Detection2DArray | None:
+            return next((one for one in self._answers if one.header.stamp == message.header.stamp), None)
+
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end:
             self._publisher.publish(message)
             again = time.monotonic() + patience
             while time.monotonic() < again:
-                self._ros._executor.spin_once(timeout_sec=0.02)
-                for answer in self._answers:
-                    if answer.header.stamp == message.header.stamp:
-                        return answer
+                self._ros.spin_once(0.02)
+                if found := answer():
+                    return found
         pytest.fail(f"the node did not answer within {PATIENCE:.0f} s")
+
+    def settle(self, message: Any) -> None:
+        """Publishes until the node follows this publisher alone, and nothing that was published twice is under way.
+
+        The node subscribes as it guesses, and again as it finds the publisher; in between images are lost. Afterwards
+        each image that a reliable camera publishes once is answered once.
+
+        Args:
+            message: any that the node answers; its stamp is set.
+        """
+        self.ask(message)
+        self._ros.until(self._followed, "a subscription with the publisher's own QoS")
+        self.ask(message)
+        message.header.stamp = stamp_message(self._ros.next_stamp())
+        self.ask(message, patience=PATIENCE)
+
+    def _followed(self) -> bool:
+        offered = self._publisher.qos_profile
+        found = self._ros.node.get_subscriptions_info_by_topic(self._publisher.topic_name)
+        asked = [(one.qos_profile.reliability, one.qos_profile.durability) for one in found]
+        return asked == [(offered.reliability, offered.durability)]
 
 
 def scene(*blobs: tuple[int, int, str], height: int = 96, width: int = 128, size: int = 24) -> Image:
@@ -342,8 +285,13 @@ def raw_message(
     message = ImageMessage(height=size[0], width=size[1], encoding=encoding, step=step)
     message.data.frombytes(data)
     message.header.frame_id = frame_id
-    message.header.stamp.sec, message.header.stamp.nanosec = divmod(stamp_ns, 1_000_000_000)
+    message.header.stamp = stamp_message(stamp_ns)
     return message
+
+
+def stamp_message(stamp_ns: int) -> Time:
+    """A header's stamp."""
+    return Time(sec=stamp_ns // 1_000_000_000, nanosec=stamp_ns % 1_000_000_000)
 
 
 def found(answer: Detection2DArray) -> list[tuple[str, int, int]]:
@@ -352,3 +300,12 @@ def found(answer: Detection2DArray) -> list[tuple[str, int, int]]:
         (d.results[0].hypothesis.class_id, round(d.bbox.center.position.x), round(d.bbox.center.position.y))
         for d in answer.detections
     )
+
+
+def ids(answer: Detection2DArray) -> list[str]:
+    """The id of each detection."""
+    return [detection.id for detection in answer.detections]
+
+
+SCENE = scene((20, 30, "red"), (80, 40, "blue"))
+EXPECTED = [("blue", 92, 52), ("red", 32, 42)]  # what is found in it

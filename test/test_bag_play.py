@@ -17,7 +17,8 @@ from blobs import Blobs
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
-from ros_harness import Ros, domain
+from ros_harness import Ros
+from ros_process import domain
 
 from alstm_ros import cli
 from alstm_ros.evaluation.bag import Bag

@@ -14,7 +14,8 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from alstm_ros.msg import TrackArray, TrackEvent
 from rclpy.serialization import deserialize_message, serialize_message
-from ros_harness import Camera, NodeProcess, Ros, domain, image_message
+from ros_harness import Camera, Ros, image_message
+from ros_process import PATIENCE, NodeProcess, domain
 from sensor_msgs.msg import Image as ImageMessage
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
@@ -65,13 +66,14 @@ def test_live_and_offline_are_identical(tmp_path: Path, monkeypatch: pytest.Monk
             with Camera(ros) as camera:
                 # Until both sides have found each other; an empty picture leaves no track, and a reset no memory of it.
                 blank = np.zeros((160, 240, 3), np.uint8)
-                camera.ask(image_message(blank, recordings.stamp(0)))
+                camera.settle(image_message(blank, recordings.stamp(0)))
                 ros.until(lambda: all(live[name] for name in ("detections", "tracks")), "the first results")
+                ros.until(lambda: live["tracks"][-1].header == live["detections"][-1].header, "the last of them")
                 assert ros.call(Trigger, "/alstm/reset").success
                 for messages in live.values():
                     messages.clear()
                 for message in Bag(bag).read(["/camera/image_raw"]):
-                    camera.ask(deserialize_message(message.data, ImageMessage), patience=4.0)  # again only if lost
+                    camera.ask(deserialize_message(message.data, ImageMessage), patience=PATIENCE)
             ros.until(lambda: all(len(live[name]) >= counts[f"/alstm/{name}"] for name in TOPICS), "the last results")
         finally:
             node.stop()

@@ -51,7 +51,8 @@ def test_quoted_messages_stand_in_the_code() -> None:
 
 def test_topics_and_services_are_those_of_the_node() -> None:
     pytest.importorskip("rclpy", reason="ROS is not installed")
-    from ros_harness import NodeProcess, Ros, domain
+    from ros_harness import Ros
+    from ros_process import NodeProcess, domain
 
     table = README[README.index("| topic | type | what |") :].partition("\n\n")[0]
     told = {name.replace("~", "/alstm") for name in re.findall(r"^\| `([~/][\w/~]*)`", table, re.MULTILINE)}
@@ -64,16 +65,18 @@ def test_topics_and_services_are_those_of_the_node() -> None:
                 return set()  # its services answer before discovery names the node
             return {name for name, _ in ros.node.get_publisher_names_and_types_by_node("alstm", "/")} - own
 
+        def served() -> set[str]:
+            return {name for name, _ in ros.node.get_service_names_and_types_by_node("alstm", "/")}
+
         try:
             ros.until(lambda: ros.state("alstm") == "active", "the active state")
             ros.until(lambda: published() >= told, f"all of {sorted(told)}")
             assert published() == told
-            services = {name for name, _ in ros.node.get_service_names_and_types_by_node("alstm", "/")}
+            ros.until(lambda: served() >= {"/alstm/reset", "/alstm/enable"}, "both services")
         finally:
             ros.close()
             code = node.stop()
     assert code == 0
-    assert {"/alstm/reset", "/alstm/enable"} <= services
 
 
 def test_the_package_is_cheap_to_import() -> None:

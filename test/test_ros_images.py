@@ -12,11 +12,11 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from imaging import encode
-from ros_harness import Camera, NodeProcess, Ros, found, image_message, raw_message, scene, values
+from ros_harness import SCENE, Camera, Ros, found, image_message, raw_message, scene, values
+from ros_process import NodeProcess
 
 from alstm_ros.images import ENCODINGS
 
-SCENE = scene((20, 30, "red"), (80, 40, "blue"))
 GREY = scene((20, 30, "grey"), (80, 40, "grey"))
 
 
@@ -33,6 +33,7 @@ def node(number: int) -> Iterator[NodeProcess]:
 @pytest.fixture(scope="module")
 def camera(ros: Ros, node: NodeProcess) -> Iterator[Camera]:
     with Camera(ros) as camera:
+        camera.settle(image_message(SCENE, ros.next_stamp()))
         assert len(camera.ask(image_message(SCENE, ros.next_stamp())).detections) == 2, node.log
         yield camera
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import array
+import itertools
+import re
+import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -11,15 +14,17 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
-from ros_harness import Camera, NodeProcess, Ros, found, image_message, scene, values
+from ros_harness import EXPECTED, SCENE, Camera, Ros, found, image_message, values
+from ros_process import PATIENCE, NodeProcess
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String
 from vision_msgs.msg import Detection2DArray
 
 from alstm_ros.types import Image
 
-SCENE = scene((20, 30, "red"), (80, 40, "blue"))
-EXPECTED = [("blue", 92, 52), ("red", 32, 42)]
+SLOW = 1.2  # s; longer than the `input.timeout` below
+
+SLOW = 1.2  # s, longer than the `input.timeout` below
 
 
 @pytest.fixture(scope="module")
@@ -53,9 +58,10 @@ def test_subscription_follows_the_publishers_qos(
 
 
 def test_a_latched_image_from_before_is_delivered(ros: Ros, node: NodeProcess) -> None:
+    answers = ros.collect(Detection2DArray, "/alstm/detections")
     with Camera(ros, reliable=False) as first:
         first.ask(image_message(SCENE, ros.next_stamp()))
-    answers = ros.collect(Detection2DArray, "/alstm/detections")
+    ros.until(lambda: answers, "the first answer, with which the node knows who listens")
     with Camera(ros, transient=True) as camera:
         late = image_message(SCENE, ros.next_stamp())
         camera.publish(late)  # once only, while the node still asks for best effort and volatile
@@ -82,14 +88,15 @@ def dropped(node: NodeProcess, causes: int) -> bool:
 
 def test_damaged_compressed_images_are_named_and_the_next_good_one_is_processed(ros: Ros, node: NodeProcess) -> None:
     with Camera(ros, "/image/compressed", CompressedImage) as camera:
-        camera.ask(compressed(SCENE, ros.next_stamp()))
+        camera.settle(compressed(SCENE, ros.next_stamp()))
+        before = node.said("An image is dropped")
         cut = compressed(SCENE, ros.next_stamp())
         del cut.data[len(cut.data) // 2 :]
         video = compressed(SCENE, ros.next_stamp())
         video.format, video.data[:2] = "h264", array.array("B", b"\0\0")
         for count, message in enumerate((cut, video), 1):
             camera.publish(message)
-            ros.until(partial(dropped, node, count), f"{count} causes: {node.log}")
+            ros.until(partial(dropped, node, before + count), f"{count} causes: {node.log}")
         assert len(camera.ask(compressed(SCENE, ros.next_stamp())).detections) == 2
 
 
@@ -101,10 +108,13 @@ def test_compressed_on_the_topic_itself(ros: Ros, node: NodeProcess) -> None:
 
 def test_raw_is_preferred_to_compressed(ros: Ros, node: NodeProcess) -> None:
     with Camera(ros, "/image/compressed", CompressedImage) as packed, Camera(ros) as raw:
-        raw.ask(image_message(SCENE, ros.next_stamp()))
+        raw.settle(image_message(SCENE, ros.next_stamp()))
         ros.status(lambda status: values(status)["type"] == "sensor_msgs/msg/Image", "the raw type")
-        assert found(raw.ask(image_message(SCENE, ros.next_stamp()))) == EXPECTED, node.log
-        packed.publish(compressed(SCENE, ros.next_stamp()))
+        before = int(ros.value("received"))
+        for _ in range(5):  # to nobody
+            packed.publish(compressed(SCENE, ros.next_stamp()))
+        assert found(raw.ask(image_message(SCENE, ros.next_stamp()), PATIENCE)) == EXPECTED, node.log
+        assert int(ros.value("received")) == before + 1
 
 
 def test_publisher_that_restarts_with_other_qos(ros: Ros, node: NodeProcess) -> None:
@@ -116,8 +126,8 @@ def test_publisher_that_restarts_with_other_qos(ros: Ros, node: NodeProcess) -> 
 def test_no_publisher_is_named_once_with_the_topics_that_exist(ros: Ros, node: NodeProcess) -> None:
     with Camera(ros, "/camera/image_raw"), Camera(ros) as camera:
         camera.ask(image_message(SCENE, ros.next_stamp()))
-        camera.close()
         said = node.said("Nobody publishes /image")
+        camera.close()
         sentence = silence(ros, "/camera/image_raw")
         assert "Nobody publishes" in sentence
         assert "overlay" not in sentence  # the node's own is no camera
@@ -128,11 +138,19 @@ def test_no_publisher_is_named_once_with_the_topics_that_exist(ros: Ros, node: N
 
 def test_recovery_is_named_once(ros: Ros, node: NodeProcess) -> None:
     silence(ros, "Nobody publishes")
-    said = node.said("Images arrive on")
+    before = len(news(node))
     with Camera(ros) as camera:
         for _ in range(3):
             camera.ask(image_message(SCENE, ros.next_stamp()))
-    assert node.said("Images arrive on") == said + 1
+    assert "Images arrive on" in news(node)[before:]
+    # On a machine that stands still now and then another silence may be told; each has one end.
+    told = "".join("I" if words == "Images arrive on" else "N" for words in news(node))
+    assert "II" not in told, node.log
+
+
+def news(node: NodeProcess) -> list[str]:
+    """What was told of silences and their ends."""
+    return re.findall("No image for|Images arrive on", node.log)
 
 
 def test_wrong_type_is_named(ros: Ros, node: NodeProcess) -> None:
@@ -169,14 +187,23 @@ def test_a_camera_slower_than_the_timeout_is_told_of_once(ros: Ros, node: NodePr
     with Camera(ros) as camera:
         camera.ask(image_message(SCENE, ros.next_stamp()))
         ros.until(lambda: node.said("but sends no image"), "the first silence")
-        for _ in range(2):  # what was learnt of the camera before goes with its publisher
-            camera.ask(image_message(SCENE, ros.next_stamp()))
-            ros.spin(1.2)
-        said = node.said("but sends no image"), node.said("Images arrive on")
-        for _ in range(4):
-            camera.ask(image_message(SCENE, ros.next_stamp()))
-            ros.spin(1.2)
-        assert (node.said("but sends no image"), node.said("Images arrive on")) == said
+        for _ in range(5):
+            paced(ros, camera)  # what was learnt of the camera before goes with its publisher
+            paced(ros, camera)
+            said = news(node)
+            longest = max(paced(ros, camera) for _ in range(4))
+            if news(node) == said:
+                return
+            assert longest > 2 * SLOW, node.log
+    pytest.fail("this machine stands still too often to show anything")
+
+
+def paced(ros: Ros, camera: Camera) -> float:
+    """An image of a slow camera; returns the seconds until the next one."""
+    began = time.monotonic()
+    camera.ask(image_message(SCENE, ros.next_stamp()))
+    ros.spin(SLOW)
+    return time.monotonic() - began
 
 
 def test_two_publishers_with_different_clocks_are_named(ros: Ros, node: NodeProcess) -> None:
@@ -184,12 +211,13 @@ def test_two_publishers_with_different_clocks_are_named(ros: Ros, node: NodeProc
         behind = ros.next_stamp()
         ros.next_stamp(60_000_000_000)
         camera.ask(image_message(SCENE, ros.next_stamp()))
-        told: list[str] = []
-        for step in range(400):
-            stamp = behind + step if step % 2 else ros.next_stamp()
-            camera.ask(image_message(SCENE, stamp))
-            told = [s.message for s in ros._statuses.values() if "Stamps went back" in s.message]
-            if told:
-                break
+        steps = itertools.count(1)
+
+        def alternating() -> list[str]:
+            camera.ask(image_message(SCENE, behind + next(steps)))
+            camera.ask(image_message(SCENE, ros.next_stamp()))
+            return [one.message for one in ros.statuses.values() if "Stamps went back" in one.message]
+
+        told = ros.until(alternating, "stamps that went back")
         assert "do several publishers with different clocks share the topic?" in told[0]
         assert node.alive

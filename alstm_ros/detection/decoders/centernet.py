@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from alstm_ros.detection.decoders.layout import (
+    ByNames,
     Candidates,
     Outputs,
     Sample,
@@ -20,7 +21,7 @@ from alstm_ros.detection.decoders.layout import (
 from alstm_ros.detection.preprocess import Preprocess
 
 
-class CenterNetDecoder:
+class CenterNetDecoder(ByNames):
     """A heat map for each class, sizes, and where in its cell a centre lies."""
 
     expects: ClassVar[str] = (
@@ -29,13 +30,9 @@ class CenterNetDecoder:
     )
     preprocess: ClassVar[Preprocess] = Preprocess("bgr", "centre", 0, "centernet")
 
-    @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether there are three such maps."""
-        return cls._names(sample) is not None
-
     @staticmethod
-    def _names(sample: Sample) -> tuple[str, str, str] | None:
+    def names(sample: Sample) -> tuple[str, str, str] | None:
+        """Names of the heat map, the sizes and the moves."""
         shapes = {name: spec.shape for name, spec in sample.outputs.items()}
         names = list(shapes) if not {"hm", "wh", "reg"} <= shapes.keys() else ["hm", "wh", "reg"]
         if len(names) != 3 or any(len(shapes[name]) != 4 for name in names):
@@ -49,7 +46,7 @@ class CenterNetDecoder:
         return names[0], names[1], names[2]
 
     def __init__(self, sample: Sample) -> None:
-        self._heat, self._sizes, self._moves = self._names(sample) or ("", "", "")
+        self._heat, self._sizes, self._moves = self.names(sample) or ("", "", "")
         self.classes = sample.outputs[self._heat].shape[1] or 0
         self._raw = not within_unit(sample.values[self._heat])
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
+    ByNames,
     Candidates,
     Outputs,
     Sample,
@@ -20,29 +21,12 @@ from alstm_ros.detection.decoders.layout import (
     within_unit,
 )
 from alstm_ros.detection.preprocess import Preprocess
-
-
-def _names(sample: Sample) -> tuple[str, str] | None:
-    """Names of the logits and of the boxes."""
-    shapes = {name: spec.shape for name, spec in sample.outputs.items() if len(spec.shape) == 3}
-    logits = [name for name in shapes if name.removeprefix("pred_") in {"logits", "scores"}]
-    boxes = [name for name in shapes if name.removeprefix("pred_") == "boxes" and shapes[name][2] == 4]
-    if len(logits) != 1 or len(boxes) != 1 or shapes[logits[0]][1] != shapes[boxes[0]][1]:
-        return None
-    outside = bool(sample.values) and not within_unit(sample.values[boxes[0]])
-    if outside:
-        return None
-    return logits[0], boxes[0]
-
-
-def _to_pixels(boxes: NDArray[Any], size: Size) -> NDArray[Any]:
-    scaled = boxes * np.array([size[1], size[0]] * 2, np.float32)
-    return corners(scaled[:, :2], scaled[:, 2:])
+from alstm_ros.types import Float32, Int64
 
 
 def _no_object_last(sample: Sample) -> bool:
     """Whether the last class means that there is nothing: on noise, most queries say so."""
-    names = _names(sample)
+    names = RtDetrDecoder.names(sample)
     if names is None or not sample.values:
         return False
     logits = sample.values[names[0]]
@@ -53,7 +37,7 @@ def _no_object_last(sample: Sample) -> bool:
     return bool(classes > 1 and nothing > 0.5)
 
 
-class RtDetrDecoder:
+class RtDetrDecoder(ByNames):
     """Sigmoid scores."""
 
     expects: ClassVar[str] = (
@@ -62,22 +46,37 @@ class RtDetrDecoder:
     )
     preprocess: ClassVar[Preprocess] = Preprocess("rgb", "stretch", 0, "unit")
 
-    @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether the names and shapes are these."""
-        return _names(sample) is not None
+    @staticmethod
+    def names(sample: Sample) -> tuple[str, str] | None:
+        """Names of the logits and of the boxes."""
+        shapes = {name: spec.shape for name, spec in sample.outputs.items() if len(spec.shape) == 3}
+        logits = [name for name in shapes if name.removeprefix("pred_") in {"logits", "scores"}]
+        boxes = [name for name in shapes if name.removeprefix("pred_") == "boxes" and shapes[name][2] == 4]
+        if len(logits) != 1 or len(boxes) != 1 or shapes[logits[0]][1] != shapes[boxes[0]][1]:
+            return None
+        outside = bool(sample.values) and not within_unit(sample.values[boxes[0]])
+        if outside:
+            return None
+        return logits[0], boxes[0]
 
     def __init__(self, sample: Sample) -> None:
-        self.logits, self.boxes = _names(sample) or ("", "")
+        self.logits, self.boxes = self.names(sample) or ("", "")
         self.classes = sample.outputs[self.logits].shape[2] or 0
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
         """Queries that reach the threshold."""
         found = []
         for logits, boxes in zip(outputs[self.logits], outputs[self.boxes], strict=True):
-            rows, top, classes = best(logits, logit(threshold))
-            found.append(Candidates(_to_pixels(boxes[rows], size), sigmoid(top), classes))
+            rows, scores, classes = self.best(logits, threshold)
+            scaled = boxes[rows] * np.array([size[1], size[0]] * 2, np.float32)
+            found.append(Candidates(corners(scaled[:, :2], scaled[:, 2:]), scores, classes))
         return found
+
+    @staticmethod
+    def best(logits: NDArray[Any], threshold: float) -> tuple[Int64, Float32, Int64]:
+        """Rows that reach the threshold, their scores and classes, of logits `(Q, C)`."""
+        rows, top, classes = best(logits, logit(threshold))
+        return rows, sigmoid(top), classes
 
 
 class DetrDecoder(RtDetrDecoder):
@@ -92,16 +91,13 @@ class DetrDecoder(RtDetrDecoder):
     @classmethod
     def fits(cls, sample: Sample) -> bool:
         """Whether the names and shapes are these, and there is a class for nothing."""
-        return _names(sample) is not None and _no_object_last(sample)
+        return super().fits(sample) and _no_object_last(sample)
 
     def __init__(self, sample: Sample) -> None:
         super().__init__(sample)
         self.classes -= 1
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
-        """Queries that reach the threshold."""
-        found = []
-        for logits, boxes in zip(outputs[self.logits], outputs[self.boxes], strict=True):
-            rows, top, classes = best(softmax(logits)[:, :-1], threshold)
-            found.append(Candidates(_to_pixels(boxes[rows], size), top, classes))
-        return found
+    @staticmethod
+    def best(logits: NDArray[Any], threshold: float) -> tuple[Int64, Float32, Int64]:
+        """The same of logits `(Q, C + 1)`."""
+        return best(softmax(logits)[:, :-1], threshold)

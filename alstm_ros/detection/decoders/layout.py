@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
@@ -97,6 +98,20 @@ class Decoder(Protocol):
             One for each image of the batch.
         """
         ...
+
+
+class ByNames(ABC):
+    """Part of a decoder: the layout is known by which output plays which part."""
+
+    @staticmethod
+    @abstractmethod
+    def names(sample: Sample) -> tuple[str, ...] | None:
+        """Names of the outputs in the order that the decoder wants; None where they are of another layout."""
+
+    @classmethod
+    def fits(cls, sample: Sample) -> bool:
+        """Whether every part is found."""
+        return cls.names(sample) is not None
 
 
 def counts(size: Size, strides: Sequence[int] = STRIDES) -> list[int]:

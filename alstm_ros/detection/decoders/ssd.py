@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from alstm_ros.detection.decoders.layout import Candidates, Outputs, Sample, Size, best, corners, softmax
+from alstm_ros.detection.decoders.layout import ByNames, Candidates, Outputs, Sample, Size, best, corners, softmax
 from alstm_ros.detection.decoders.priors import priors
 from alstm_ros.detection.preprocess import Preprocess
 from alstm_ros.types import Float32
@@ -16,7 +16,7 @@ MOVES, GROWTHS = 10.0, 5.0
 MOST_GROWTH = float(np.log(1000 / 16))
 
 
-class SsdDecoder:
+class SsdDecoder(ByNames):
     """Box encodings and logits of every anchor, the first class meaning background."""
 
     expects: ClassVar[str] = (
@@ -26,13 +26,8 @@ class SsdDecoder:
     )
     preprocess: ClassVar[Preprocess] = Preprocess("rgb", "stretch", 0, "signed")
 
-    @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether there are encodings, logits, and anchors or a known number of them."""
-        return cls._names(sample) is not None
-
     @staticmethod
-    def _names(sample: Sample) -> tuple[str, str, str] | None:
+    def names(sample: Sample) -> tuple[str, str, str] | None:
         """Names of encodings, logits and anchors; the last may be empty."""
         shapes = {name: spec.shape for name, spec in sample.outputs.items()}
         if len(shapes) not in {2, 3} or any("pred_" in name for name in shapes):
@@ -54,7 +49,7 @@ class SsdDecoder:
         return fours[0], others[0], anchors[0] if anchors else ""
 
     def __init__(self, sample: Sample) -> None:
-        self.encodings, self.logits, self.anchors = self._names(sample) or ("", "", "")
+        self.encodings, self.logits, self.anchors = self.names(sample) or ("", "", "")
         self.count, self.classes = (
             sample.outputs[self.logits].shape[1] or 0,
             (sample.outputs[self.logits].shape[2] or 1) - 1,
@@ -81,7 +76,7 @@ class SsdDecoder:
         return found
 
 
-class BoxesDecoder:
+class BoxesDecoder(ByNames):
     """Boxes, labels and scores after everything, as torchvision's detectors and RT-DETR's own export give them."""
 
     expects: ClassVar[str] = (
@@ -90,13 +85,9 @@ class BoxesDecoder:
     )
     preprocess: ClassVar[Preprocess] = Preprocess("rgb", "stretch", 0, "unit")
 
-    @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether there are three such outputs."""
-        return cls._names(sample) is not None
-
     @staticmethod
-    def _names(sample: Sample) -> tuple[str, str, str] | None:
+    def names(sample: Sample) -> tuple[str, str, str] | None:
+        """Names of boxes, labels and scores."""
         if len(sample.outputs) != 3:
             return None
         labels = [name for name, spec in sample.outputs.items() if spec.dtype.kind == "i"]
@@ -110,7 +101,7 @@ class BoxesDecoder:
         return other, labels[0], one
 
     def __init__(self, sample: Sample) -> None:
-        self._boxes, self._labels, self._scores = self._names(sample) or ("", "", "")
+        self._boxes, self._labels, self._scores = self.names(sample) or ("", "", "")
         self._batched = len(sample.outputs[self._labels].shape) == 2
         # torchvision counts COCO's ids with the background in front; with a batch it is RT-DETR, which counts its own.
         self.classes = 0 if self._batched else 91

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import recordings
 from blobs import Blobs
-from test_evaluate import renamed, walk, write_text
+from walked_labels import renamed, walk, write_text
 
 from alstm_ros import cli
 from alstm_ros.errors import DataError

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from switching_world import World
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -57,3 +60,28 @@ def ros(number: int) -> Iterator[Any]:
     ros = Ros(number)
     yield ros
     ros.close()
+
+
+@pytest.fixture
+def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., World]]:
+    """Makes an engine that switches to a simulated TensorRT, of a model and a precision."""
+    from switching_world import World
+
+    made: list[World] = []
+
+    def make(*given: Any) -> World:
+        made.append(World(tmp_path, *given))
+        made[-1].install(monkeypatch)
+        return made[-1]
+
+    yield make
+    for world in made:
+        world.engine.close()
+
+
+@pytest.fixture
+def world(make_world: Callable[..., World]) -> World:
+    """The same of one recurrent step."""
+    from tiny_models import recurrent_step
+
+    return make_world(recurrent_step())

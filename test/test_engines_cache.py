@@ -234,13 +234,13 @@ def test_two_threads_take_turns_and_a_cancelled_wait_ends(cache: PlanCache) -> N
         thread.start()
         inside.wait(0.3)
         order.append("first")
-    thread.join(10)
+    thread.join(60)
     assert order == ["first", "second"]
     with cache.lock(KEY):
         thread = threading.Thread(target=second)
         thread.start()
         cancel.set()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
 
 
@@ -257,7 +257,7 @@ def test_a_lock_goes_with_a_process_that_is_killed(cache: PlanCache) -> None:
     assert process.stdout is not None
     assert process.stdout.readline().strip() == "locked"
     process.kill()
-    process.wait(10)
+    process.wait(60)
     with cache.lock(KEY):
         assert cache.store(KEY, PLAN)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
 from alstm_ros.association.cost import base_cost, class_mismatch, overlap
-from alstm_ros.association.matcher import confidence, margins
+from alstm_ros.association.matcher import best_of_each, confidence, margins
 from alstm_ros.association.matching import assign
 from alstm_ros.association.motion import Motion
 from alstm_ros.association.scene import common_shift, median
@@ -224,3 +224,13 @@ def test_boxes_stay_boxes_when_their_size_shrinks() -> None:
     box = cxcywh_to_xyxy(motion.value)[0]
     assert box[2] > box[0]
     assert box[3] > box[1]
+
+
+def test_only_the_best_few_of_each_group_are_kept() -> None:
+    rng = np.random.default_rng(0)
+    groups, values = rng.integers(0, 5, 60), rng.random(60)
+    kept = best_of_each(groups, values, 6, 4)
+    assert (np.diff(kept) > 0).all()
+    for group in range(6):
+        assert set(values[kept][groups[kept] == group]) == set(np.sort(values[groups == group])[:4])
+    np.testing.assert_array_equal(best_of_each(groups, values, 6, 60), np.arange(60))

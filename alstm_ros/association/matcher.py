@@ -29,7 +29,9 @@ _SECOND_THOUGHT = 0.6
 _REACH = 0.5
 """and for pairs whose centres are at most so many heights apart, and one more for each second unseen,"""
 _ALIKE = 0.5
-"""and whose heights differ by at most this in their logarithm."""
+"""and whose heights differ by at most this in their logarithm,"""
+_MOST = 8
+"""and for so many pairs of a detection at most, the cheapest and nearest."""
 _LONG = 3.0
 """Seconds after which a lost track costs no more for being lost longer."""
 
@@ -165,20 +167,24 @@ def find_candidates(
     dt_ns: int,
     room: Workspace,
 ) -> Candidates:
-    """The pairs worth a second thought: near the limit, or near one another and alike."""
+    """The pairs worth a second thought: near the limit, or near one another and alike; the best few of a detection."""
     unseen = stamp_ns - table.seen_ns
     boxes = detections.boxes.astype(np.float64)
     heights = np.maximum(predicted[:, 3] - predicted[:, 1], 1)
     centres, found = (predicted[:, :2] + predicted[:, 2:]) / 2, (boxes[:, :2] + boxes[:, 2:]) / 2
     reach = (_REACH + unseen / SECOND) * heights
     off = np.subtract(centres[:, :1], found[:, 0], out=room.matrix("off", *cost.shape))
-    rows, columns = np.nonzero(np.abs(off, out=off) < reach[:, None])
-    away = np.square(off[rows, columns]) + np.square(centres[rows, 1] - found[columns, 1])
+    close = min(limit + _SECOND_THOUGHT, _APART)
+    rows, columns = np.nonzero((np.abs(off, out=off) < reach[:, None]) | (cost < close))
+    costs = cost[rows, columns]
+    away = (np.square(off[rows, columns]) + np.square(centres[rows, 1] - found[columns, 1])) / np.square(reach)[rows]
     tall = np.log(heights)[rows] - np.log(boxes[:, 3] - boxes[:, 1])[columns]
-    good = (away < (reach**2)[rows]) & (np.abs(tall) < _ALIKE) & np.isfinite(cost[rows, columns])
-    near = cost < min(limit + _SECOND_THOUGHT, 1.0)
-    near[rows[good], columns[good]] = True
-    rows, columns = np.nonzero(near)
+    # what reaches the limit even with the largest correction needs none
+    good = (away < 1) & (np.abs(tall) < _ALIKE) & (costs < limit + _SECOND_THOUGHT)
+    good |= costs < close
+    rows, columns, costs = rows[good], columns[good], costs[good]
+    few = best_of_each(columns, costs + np.minimum(away[good], 1), len(boxes), _MOST)
+    rows, columns, costs = rows[few], columns[few], costs[few]
     view = TrackView(
         slots=table.slots,
         predicted=predicted.astype(np.float32),
@@ -189,5 +195,25 @@ def find_candidates(
         unseen_ns=unseen,
         confirmed=table.states != TrackState.TENTATIVE,
     )
-    costs = cost[rows, columns].astype(np.float32)
-    return Candidates(view, detections, rows.astype(np.int64), columns.astype(np.int64), costs, limit, dt_ns)
+    pairs = rows.astype(np.int64), columns.astype(np.int64), costs.astype(np.float32)
+    return Candidates(view, detections, *pairs, limit, dt_ns)
+
+
+def best_of_each(groups: Int64, values: Float64, count: int, most: int) -> Int64:
+    """Where the smallest values of each group are, at most so many of it.
+
+    Args:
+        groups: `(P,)` each value's group, 0..count - 1.
+        values: `(P,)`.
+        count: of groups.
+        most: so many are kept of each.
+
+    Returns:
+        `(Q,)` ascending places.
+    """
+    sizes = np.bincount(groups, minlength=count)
+    if sizes.max(initial=0) <= most:
+        return np.arange(len(groups))
+    order = np.lexsort((values, groups))
+    rank = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(order[rank < most])

@@ -31,15 +31,15 @@ def margins(tracks: int, detections: int, rows: Int64, columns: Int64, costs: Fl
     """
     out = np.empty((len(rows), 2), np.float32)
     for side, (count, index) in enumerate(((tracks, rows), (detections, columns))):
-        order = np.lexsort((costs, index))
-        group, sorted_costs = index[order], costs[order]
-        first = np.flatnonzero(np.diff(group, prepend=-1))  # where each group's cheapest is
         best, second = np.full((2, count), np.inf, np.float32)
-        best[group[first]] = sorted_costs[first]
-        more = first[first + 1 < np.append(first[1:], len(order))] + 1
-        second[group[more]] = sorted_costs[more]
+        np.minimum.at(best, index, costs)
         least = best[index]
-        rival = np.where(costs <= least, second[index], least)
+        first = costs <= least
+        rest = ~first
+        np.minimum.at(second, index[rest], costs[rest])
+        equal = np.bincount(index[first], minlength=count) > 1  # several are cheapest: each is the other's rival
+        second[equal] = best[equal]
+        rival = np.where(first, second[index], least)
         out[:, side] = np.clip(rival - costs, -FAR, FAR)
     return out
 

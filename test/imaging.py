@@ -16,6 +16,11 @@ def picture(height: int, width: int) -> Image:
     return _round(np.stack(waves, axis=-1))
 
 
+def noise(height: int = 128, width: int = 160, seed: int = 0) -> Image:
+    """`(height, width, 3)` uint8, every value as likely."""
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
+
+
 def grey(image: Image) -> Image:
     """The picture without its colours, by BT.601's weights: `(H, W, 3)`, three equal channels."""
     luma = image.astype(np.float64) @ np.array([0.114, 0.587, 0.299])

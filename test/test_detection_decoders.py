@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from imaging import noise
 
 from alstm_ros import detection, engines
-from alstm_ros.config import Config
 from alstm_ros.detection import Detector
 from alstm_ros.detection.decoders import DECODERS, Sample
 from alstm_ros.detection.decoders.layout import grid, sigmoid, softmax
@@ -19,10 +19,11 @@ from alstm_ros.detection.preprocess import Preprocess
 from alstm_ros.engines import TensorSpec
 from alstm_ros.errors import ConfigError, ModelError
 from alstm_ros.evaluation.average_precision import average_precision
-from alstm_ros.options import replace
 from alstm_ros.types import Float32, Image
 
 pytest.importorskip("torch", reason="the small networks are written in torch")
+from foreign_heads import config
+
 foreign = pytest.importorskip("foreign_models")
 FAMILIES = list(foreign.FAMILIES)
 BOXES = np.array([box for _, _, box, _ in foreign.OBJECTS], np.float32)
@@ -39,17 +40,6 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         onnx.save(foreign.export(family), folder / f"{family}.onnx")
     onnx.save(foreign.export("yolov8", batch=True), folder / "yolov8 batch.onnx")
     return folder
-
-
-def config(path: Path, **changes: object) -> Config:
-    given = {"detector.model": str(path), "detector.score_threshold": 0.3, "engine.runtime": "onnxruntime"}
-    return replace(
-        Config(), given | {"engine.threads": 1} | {f"detector.{key}": value for key, value in changes.items()}
-    )
-
-
-def noise(height: int = 128, width: int = 160, seed: int = 0) -> Image:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

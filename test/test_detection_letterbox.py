@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from imaging import noise
 
 from alstm_ros.detection.letterbox import FILL, Canvas, Fit
 from alstm_ros.errors import ImageError
@@ -15,10 +16,6 @@ from alstm_ros.types import Image
 CANVAS = Canvas(height=96, width=128, multiple=32, minimum=64)
 sides = st.integers(1, 400)
 shapes = st.tuples(sides, sides)
-
-
-def noise(height: int, width: int, seed: int = 0) -> Image:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
 @given(shapes, shapes)

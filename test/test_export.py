@@ -10,17 +10,19 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+from imaging import noise
 
 from alstm_ros import cli, detection
-from alstm_ros.config import Config, DetectorConfig
+from alstm_ros.config import DetectorConfig
 from alstm_ros.detection.exporting import export
 from alstm_ros.engines import tensorrt_api, tensorrt_build, tensorrt_graph
 from alstm_ros.engines.profiles import make_profile
 from alstm_ros.errors import ConfigError, ModelError
-from alstm_ros.options import replace
-from alstm_ros.types import Detections, Image
+from alstm_ros.types import Detections
 
 pytest.importorskip("torch", reason="the small networks are written in torch")
+from foreign_heads import config
+
 foreign = pytest.importorskip("foreign_models")
 EXPORTED = [
     "yolox", "yolox decoded", "yolov5", "yolov8", "yolov8 masks", "nanodet", "nanodet plus", "ssd", "detr", "rtdetr",
@@ -28,17 +30,6 @@ EXPORTED = [
 needs_rtx = pytest.mark.skipif(
     importlib.util.find_spec("tensorrt_rtx") is None, reason="needs tensorrt-rtx-cu13, which `make env` installs"
 )
-
-
-def config(path: Path, **changes: object) -> Config:
-    given = {"detector.model": str(path), "detector.score_threshold": 0.3, "engine.runtime": "onnxruntime"}
-    return replace(
-        Config(), given | {"engine.threads": 1} | {f"detector.{key}": value for key, value in changes.items()}
-    )
-
-
-def noise(height: int = 128, width: int = 160, seed: int = 0) -> Image:
-    return np.random.default_rng(seed).integers(0, 256, (height, width, 3)).astype(np.uint8)
 
 
 @pytest.fixture(scope="module")

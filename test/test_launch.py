@@ -15,7 +15,8 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not installed")
 pytest.importorskip("launch_ros", reason="launch_ros is not on PyPI; a ROS installation has it")
 
-from ros_harness import Camera, Ros, image_message, scene, values
+from ros_harness import Camera, Ros
+from ros_messages import image_message, scene, values
 from ros_process import PATIENCE
 
 from alstm_ros.ros.transport import SETTING, VARIABLE

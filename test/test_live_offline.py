@@ -14,7 +14,8 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from alstm_ros.msg import TrackArray, TrackEvent
 from rclpy.serialization import deserialize_message, serialize_message
-from ros_harness import Camera, Ros, image_message
+from ros_harness import Camera, Ros
+from ros_messages import image_message
 from ros_process import PATIENCE, NodeProcess, domain
 from sensor_msgs.msg import Image as ImageMessage
 from std_srvs.srv import Trigger

@@ -12,7 +12,8 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from imaging import encode
-from ros_harness import SCENE, Camera, Ros, found, image_message, raw_message, scene, values
+from ros_harness import Camera, Ros
+from ros_messages import SCENE, found, image_message, raw_message, scene, values
 from ros_process import NodeProcess
 
 from alstm_ros.images import ENCODINGS

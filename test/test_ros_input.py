@@ -14,7 +14,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
-from ros_harness import EXPECTED, SCENE, Camera, Ros, found, image_message, values
+from ros_harness import Camera, Ros
+from ros_messages import EXPECTED, SCENE, found, image_message, values
 from ros_process import PATIENCE, NodeProcess
 from sensor_msgs.msg import CompressedImage
 from std_msgs.msg import String

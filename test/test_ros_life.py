@@ -15,7 +15,8 @@ from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import TransitionEvent
 from rclpy.qos import ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
-from ros_harness import EXPECTED, QUICK, SCENE, Camera, Ros, found, ids, image_message, scene, values
+from ros_harness import Camera, Ros
+from ros_messages import EXPECTED, QUICK, SCENE, found, ids, image_message, scene, values
 from ros_process import NodeProcess
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger

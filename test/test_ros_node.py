@@ -13,7 +13,8 @@ from alstm_ros.msg import TrackArray, TrackEvent
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import EXPECTED, QUICK, SCENE, Camera, Ros, found, ids, image_message, scene
+from ros_harness import Camera, Ros
+from ros_messages import EXPECTED, QUICK, SCENE, found, ids, image_message, scene
 from ros_process import NodeProcess
 from sensor_msgs.msg import Image as ImageMessage
 from std_srvs.srv import SetBool, Trigger

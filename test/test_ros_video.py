@@ -13,7 +13,8 @@ import pytest
 pytest.importorskip("rclpy", reason="ROS is not installed")
 pytest.importorskip("trackeval", reason="TrackEval is not installed")
 
-from ros_harness import Camera, Ros, image_message
+from ros_harness import Camera, Ros
+from ros_messages import image_message
 from ros_process import PATIENCE, TRANSPORT, NodeProcess, domain
 
 from alstm_ros.config import Config

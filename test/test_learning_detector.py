@@ -182,6 +182,24 @@ def test_a_teacher_labels_what_nobody_did(tmp_path: Path, shared: Path) -> None:
         Trainer(config(images), tmp_path / "other").look()
 
 
+def test_labels_outlive_an_interruption(tmp_path: Path, shared: Path) -> None:
+    from alstm_ros.learning.detector.train import Trainer
+
+    images = draw(tmp_path / "images", 4, complete=False)
+    teacher = shared / "models" / "yolox_nano_dyn.onnx"
+    asked: list[str] = []
+
+    def interrupt(name: str) -> None:
+        asked.append(name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config(images, f"data.teachers=[{teacher}]"), tmp_path / "run").look(interrupt)
+    Trainer(config(images, f"data.teachers=[{teacher}]"), tmp_path / "run").look(asked.append)
+    assert asked == [f"{k}.png" for k in range(4)]
+
+
 def test_objects_that_leave_the_image_are_no_longer_asked_for() -> None:
     from alstm_ros.learning.detector.augment import DOUBT, Item, compose
     from alstm_ros.learning.detector.losses import DOUBTFUL, SURE

@@ -19,7 +19,8 @@ def run(config: TrainConfig, output: Path, *, as_json: bool) -> int:
     latest: dict[str, float] = {}
     with (
         SummaryWriter(str(output / "tensorboard")) as board,
-        tqdm(total=config.steps, initial=trainer.done, unit="step") as bar,
+        tqdm(desc="labels of the teachers", unit="image", delay=1) as looks,
+        tqdm(total=config.steps, initial=trainer.done, unit="step", delay=1) as bar,
     ):
 
         def report(done: int, losses: Mapping[str, float]) -> None:
@@ -30,7 +31,7 @@ def run(config: TrainConfig, output: Path, *, as_json: bool) -> int:
                 for name, value in losses.items():
                     board.add_scalar(f"loss/{name}", value, done)
 
-        path = trainer.run(report)
+        path = trainer.run(report, lambda _: looks.update())
     if as_json:
         print(json.dumps({"model": str(path), "steps": trainer.done, "losses": latest}))  # noqa: T201  # the answer
     else:

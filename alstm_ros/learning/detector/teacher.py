@@ -5,7 +5,8 @@ Any file that `detector.model` takes can teach. Its weights stay where they are;
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -77,11 +78,44 @@ class Teachers:
         return fuse([look(image, mirror=mirror) for look, mirror in self._looks])
 
 
+class Labels:
+    """The teachers' labels of images by name, kept in a file, so that each is looked at once."""
+
+    def __init__(self, path: Path, teachers: Callable[[], Teachers], labelled: Callable[[str], None]) -> None:
+        """Reads what is known.
+
+        Args:
+            path: of the file, an `.npz`.
+            teachers: opens them; called when the first image is not known.
+            labelled: told the name of each image that they have labelled.
+        """
+        self._path, self._open, self._labelled = path, teachers, labelled
+        self._teachers: Teachers | None = None
+        self._known: dict[str, Float32] = dict(np.load(path)) if path.is_file() else {}
+
+    def __call__(self, name: str, image: Image) -> Float32:
+        """The labels `(N, 6)` of an image `(H, W, 3)` uint8 BGR."""
+        if name not in self._known:
+            self._teachers = self._teachers or self._open()
+            self._known[name] = self._teachers(image)
+            self._labelled(name)
+        return self._known[name]
+
+    def save(self) -> None:
+        """Writes what is new, at once or not at all."""
+        if self._teachers is None:
+            return
+        fresh = self._path.with_suffix(".part")
+        with fresh.open("wb") as file:
+            np.savez_compressed(file, allow_pickle=False, **self._known)
+        fresh.replace(self._path)
+
+
 def fuse(looks: Sequence[Float32]) -> Float32:
     """Merges several lists of boxes of one image, each the weighted mean of the looks that saw it.
 
-    Solovyev et al., "Weighted boxes fusion" (Image and Vision Computing 2021), without its second pass. The score is the
-    mean of the best half of the looks, 0 where fewer saw something: small objects are seen at the large sizes alone.
+    Solovyev et al., "Weighted boxes fusion" (Image and Vision Computing 2021), without its second pass. The score is
+    the mean of the best half of the looks, 0 where fewer saw something: small objects are seen at large sizes alone.
 
     Args:
         looks: `(N, 6)` each: xyxy, score, class index.

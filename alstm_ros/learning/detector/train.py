@@ -19,7 +19,7 @@ from alstm_ros.learning.detector.augment import Item
 from alstm_ros.learning.detector.data import DataConfig, Mixed, Picture, pictures
 from alstm_ros.learning.detector.export import Calibration, export
 from alstm_ros.learning.detector.model import DetectorNet, ModelConfig, centres
-from alstm_ros.learning.detector.teacher import Looker, Teachers
+from alstm_ros.learning.detector.teacher import Labels, Looker, Teachers
 from alstm_ros.types import Float32
 
 BOX = 2.0
@@ -122,8 +122,12 @@ class Trainer:
         """Where the exported model is."""
         return self.folder / "detector.onnx"
 
-    def run(self, report: Report) -> Path:
+    def run(self, report: Report, labelled: Callable[[str], None] = lambda _: None) -> Path:
         """Trains what is left to train.
+
+        Args:
+            report: told of each step.
+            labelled: told the name of each image that the teachers have labelled.
 
         Returns:
             The exported model.
@@ -133,7 +137,7 @@ class Trainer:
             ConfigError: a teacher does not fit.
         """
         config = self.config
-        items, held = self.look()
+        items, held = self.look(labelled)
         points, strides = (part.to(self.device) for part in centres(config.data.height, config.data.width))
         mixed = Mixed(items, config.data, config.seed)
         self.net.train()
@@ -148,33 +152,26 @@ class Trainer:
             self.export(self._calibration(held))
         return self.path
 
-    def look(self) -> tuple[list[Item], list[Picture]]:
+    def look(self, labelled: Callable[[str], None] = lambda _: None) -> tuple[list[Item], list[Picture]]:
         """What is trained on, labelled by the teachers where nobody else did, and what scores are calibrated on.
 
         The latter are the complete images that are held back, and some of those that the teachers labelled: the first
         are few and of scenes of another kind, the second are known to the network.
         """
         config = self.config.data
-        teachers: Teachers | None = None
-        told = self.folder / "labels.npz"
-        known = dict(np.load(told)) if told.is_file() else {}
+        labels = Labels(self.folder / "labels.npz", self._teachers, labelled)
         items, held, taught = [], [], []
-        for picture in pictures(config, self.config.model.classes):
-            boxes = picture.boxes
-            if boxes is None and picture.name not in known:
-                teachers = teachers or self._teachers()
-                known[picture.name] = teachers(picture.image)
-            boxes = known[picture.name] if boxes is None else boxes
-            if picture.held:
-                held.append(dataclasses.replace(picture, boxes=boxes))
-            else:
-                items.append(Item(picture.image, boxes, picture.share))
-                if picture.boxes is None:
-                    taught.append(dataclasses.replace(picture, boxes=boxes))
-        if teachers:
-            with told.with_suffix(".part").open("wb") as file:
-                np.savez_compressed(file, **known)
-            told.with_suffix(".part").replace(told)
+        try:
+            for picture in pictures(config, self.config.model.classes):
+                boxes = labels(picture.name, picture.image) if picture.boxes is None else picture.boxes
+                if picture.held:
+                    held.append(picture)
+                else:
+                    items.append(Item(picture.image, boxes, picture.share))
+                    if picture.boxes is None:
+                        taught.append(dataclasses.replace(picture, boxes=boxes))
+        finally:
+            labels.save()
         if not any(len(item.labels) for item in items):
             raise DataError(f"data.images '{config.images}' holds no labelled image outside the split '{config.held}'.")
         return items, held + taught[::CALIBRATED]

@@ -104,14 +104,20 @@ class Part:
         return found if self._corrects else np.zeros_like(found)
 
     def advance(
-        self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
+        self,
+        candidates: Candidates,
+        corrections: Float32,
+        rows: Int64,
+        columns: Int64,
+        slots: Int64,
+        born: Int64,
+        plain: Refinement,
     ) -> Refinement:
-        """See Associator; unrefined boxes and scores are the detections'."""
-        found = self._whole.advance(candidates, corrections, rows, columns, slots, born)
+        """See Associator; unrefined boxes and scores are the rules'."""
+        found = self._whole.advance(candidates, corrections, rows, columns, slots, born, plain)
         if self._refines:
             return found
-        raw = candidates.detections[np.concatenate([columns, born])]
-        return dataclasses.replace(found, boxes=raw.boxes, scores=raw.scores)
+        return dataclasses.replace(found, boxes=plain.boxes, scores=plain.scores)
 
     def forget(self, slots: Int64) -> None:
         """See Associator."""

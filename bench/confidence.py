@@ -53,7 +53,8 @@ class Margins:
         rows: Int64,
         columns: Int64,
         slots: Int64,  # noqa: ARG002
-        born: Int64,
+        born: Int64,  # noqa: ARG002
+        plain: Refinement,
     ) -> Refinement:
         """Remembers the margins and seconds lost of each match, by detection."""
         cost = np.full((len(candidates.tracks), len(candidates.detections)), np.inf)
@@ -61,11 +62,7 @@ class Margins:
         away = (candidates.tracks.unseen_ns[rows] - candidates.dt_ns) / 1e9
         margins = matcher.margins(cost, rows, columns)
         self.seen = dict(zip(columns.tolist(), zip(*margins.T.tolist(), away.tolist(), strict=True), strict=True))
-        which = np.concatenate([columns, born])
-        found = candidates.detections[which]
-        return Refinement(
-            found.boxes, found.scores, np.full(len(which), np.nan, np.float32), np.zeros((len(which), 0), np.float32)
-        )
+        return plain
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """Keeps nothing of tracks."""

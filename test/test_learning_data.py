@@ -58,6 +58,7 @@ def test_camera_motion_still_explains_a_changed_scene() -> None:
         scenes.reverse(made),
         scenes.keep_frames(made, np.array([0, 3, 4, 9])),
         scenes.resize(made, 0.5),
+        scenes.resize(made, 0.8, 1.5),
         scenes.cut(made, 3, 6),
         scenes.crop(made, 40, 30, (560, 420), cut_boxes=False),
     ):
@@ -73,7 +74,22 @@ def test_a_nearer_box_hides_what_is_behind_it() -> None:
 
 def test_a_perfect_detector_finds_everything_as_it_is() -> None:
     made = scene(1)
-    perfect = Noise(jitter=0, spread=0, hiding=0, small=0, drop=0, clutter=0, double=0, score=9, nms=1)
+    perfect = Noise(
+        jitter=0,
+        shrink=0,
+        spread=0,
+        hiding=0,
+        blind=-9,
+        small=0,
+        drop=0,
+        score=9,
+        nms=1,
+        clutter=0,
+        shadow=0,
+        part=0,
+        double=0,
+        ghost=0,
+    )
     detector, rows = Detector(made, perfect, np.random.default_rng(0)), made.rows()
     for k in range(len(made)):
         found, truth = detector(k)

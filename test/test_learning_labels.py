@@ -78,7 +78,7 @@ def test_boxes_and_scores_are_judged_in_labelled_frames_alone() -> None:
     assert (tape.step_score[~told] == -1).all()
     real = told & (tape.step_score == 1)
     assert real.sum() == 2 * len(LABELLED)
-    np.testing.assert_allclose(tape.step_goal[real], np.tile([-0.12, 0, 0, 0], (real.sum(), 1)), atol=1e-3)
+    np.testing.assert_allclose(tape.step_goal[real], np.tile([-0.12, 0, 0, 0], (real.sum(), 1)), atol=5e-3)
     nobody = told & (tape.step_score == 0)
     assert nobody.sum() == len(LABELLED)
     assert np.isnan(tape.step_goal[nobody]).all()

@@ -60,7 +60,7 @@ def test_the_exported_step_follows_torch_over_1000_steps(tmp_path: Path, *, half
             mine = {name: got[f"{name}_next"] for name in STATES}
             y, theirs = model.step(torch.from_numpy(x), *theirs)
             want = model.heads(y, torch.from_numpy(x))
-            want["score"], want["same"] = want["score"].sigmoid(), want["same"].sigmoid()
+            want["same"] = want["same"].sigmoid()
             want["correction"] = model.correct(torch.from_numpy(pairs), torch.from_numpy(keys))
             want |= {f"{name}_next": state for name, state in zip(STATES, theirs, strict=True)}
             worst = max(worst, *(float(np.abs(got[name] - value.numpy()).max()) for name, value in want.items()))
@@ -95,7 +95,7 @@ def test_an_untrained_network_leaves_the_tracker_alone(tmp_path: Path) -> None:
     out = engine({"x": x, **states, "pairs": pairs, "keys": keys})
     assert np.all(out["correction"] == 0)
     assert np.all(out["box"] == 0)
-    assert np.allclose(out["score"], x[:, 2].clip(1e-3, 1 - 1e-3), atol=1e-6)
+    assert np.all(out["lift"] == 0)
 
 
 def test_corrections_stay_within_the_bound() -> None:

@@ -93,7 +93,14 @@ class Associator(Protocol):
         ...
 
     def advance(
-        self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
+        self,
+        candidates: Candidates,
+        corrections: Float32,
+        rows: Int64,
+        columns: Int64,
+        slots: Int64,
+        born: Int64,
+        plain: Refinement,
     ) -> Refinement:
         """Takes in what was matched; called once a frame, after births.
 
@@ -104,6 +111,7 @@ class Associator(Protocol):
             columns: `(M,)` their detections.
             slots: `(B,)` the slots of newborn tracks.
             born: `(B,)` their detections.
+            plain: what is published of them without an associator; who changes nothing returns it.
         """
         ...
 

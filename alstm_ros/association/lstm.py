@@ -26,7 +26,7 @@ from alstm_ros.types import Float32, Int64
 
 KIND = "association"
 """What the model file's metadata says that it is."""
-VERSION = "2"
+VERSION = "3"
 """The layout of inputs and outputs that this code speaks."""
 MODELS = {"default": Path(__file__).resolve().parents[1] / "models" / "association.onnx"}
 """Names of the files that come with the package."""
@@ -138,7 +138,14 @@ class LearnedAssociator:
         return np.asarray(self._call(None, None, self.pairs, keys)["correction"], np.float32)
 
     def advance(
-        self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
+        self,
+        candidates: Candidates,
+        corrections: Float32,
+        rows: Int64,
+        columns: Int64,
+        slots: Int64,
+        born: Int64,
+        plain: Refinement,
     ) -> Refinement:
         """One step for matched and newborn tracks; see associator.Associator."""
         frame = self._memory.frame(candidates)
@@ -146,8 +153,7 @@ class LearnedAssociator:
         which, found = np.concatenate([candidates.tracks.slots[rows], slots]), np.concatenate([columns, born])
         self._memory.learn(candidates, which, found, len(rows))
         if not len(which):
-            nothing = np.zeros(0, np.float32)
-            return Refinement(np.zeros((0, 4), np.float32), nothing, nothing, np.zeros((0, self.width), np.float32))
+            return plain
         self._grow(which)
         self.forget(slots)
         out = self._call(x, {name: state[which] for name, state in self._states.items()}, None, None)
@@ -157,8 +163,8 @@ class LearnedAssociator:
         confidences = np.array(out["same"], np.float32)
         confidences[len(rows) :] = np.nan
         return Refinement(
-            refine(candidates, rows, found, out["box"]),
-            np.asarray(out["score"], np.float32),
+            refine(plain.boxes, candidates.detections.boxes[found], out["box"]),
+            lifted(plain.scores, out["lift"]),
             confidences,
             self._keys[which, : self.width],
         )
@@ -187,24 +193,29 @@ class LearnedAssociator:
         return self._run(feed)
 
 
-def refine(candidates: Candidates, rows: Int64, found: Int64, change: NDArray[Any]) -> Float32:
-    """Refined boxes: the detected box, taken a share of the way to the predicted one, and shifted.
+def refine(plain: Float32, detected: Float32, change: NDArray[Any]) -> Float32:
+    """Refined boxes: what the rules would publish, taken a share of the way to the detection, and shifted.
 
     Args:
-        candidates: the frame's pairs.
-        rows: `(M,)` matched tracks.
-        found: `(M + B,)` their detections, then those of newborn tracks, which have no prediction.
-        change: `(M + B, 8)` the share per axis (cx, cy, w, h), then the shift: in heights, log ratios for the size.
+        plain: `(K, 4)` xyxy, by the rules.
+        detected: `(K, 4)` xyxy.
+        change: `(K, 8)` the share per axis (cx, cy, w, h), then the shift: in heights, log ratios for the size.
 
     Returns:
-        `(M + B, 4)` float32 xyxy.
+        `(K, 4)` float32 xyxy; where nothing is to change, exactly what the rules say.
     """
-    boxes = xyxy_to_cxcywh(candidates.detections.boxes[found])
-    goal = boxes.copy()
-    goal[: len(rows)] = xyxy_to_cxcywh(candidates.tracks.predicted[rows])
-    height = np.maximum(boxes[:, 3:], 1)
-    out = boxes.copy()
-    out[:, :2] += change[:, :2] * np.clip(goal[:, :2] - boxes[:, :2], -height, height) + change[:, 4:6] * height
-    ratio = np.clip(np.log(np.maximum(goal[:, 2:], 1) / np.maximum(boxes[:, 2:], 1)), -1, 1)
+    out, goal = xyxy_to_cxcywh(plain), xyxy_to_cxcywh(detected)
+    height = np.maximum(out[:, 3:], 1)
+    off = np.clip(goal[:, :2] - out[:, :2], -height, height)
+    ratio = np.clip(np.log(np.maximum(goal[:, 2:], 1) / np.maximum(out[:, 2:], 1)), -1, 1)
+    out[:, :2] += change[:, :2] * off + change[:, 4:6] * height
     out[:, 2:] *= np.exp(change[:, 2:4] * ratio + change[:, 6:])
-    return cxcywh_to_xyxy(out).astype(np.float32)
+    moved = np.any(change != 0, axis=1, keepdims=True)
+    return np.where(moved, cxcywh_to_xyxy(out), plain).astype(np.float32)
+
+
+def lifted(plain: Float32, lift: NDArray[Any]) -> Float32:
+    """Refined scores: `(K,)` by the rules, moved by `(K,)` logits."""
+    score = np.clip(plain, 1e-3, 1 - 1e-3)
+    moved = 1 / (1 + np.exp(-lift) * (1 - score) / score)
+    return np.where(lift == 0, plain, moved).astype(np.float32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.association.associator import Associator
+from alstm_ros.association.associator import Associator, Refinement
 from alstm_ros.association.lstm import open_associator
 from alstm_ros.association.matcher import Match, match
 from alstm_ros.association.scene import SceneMotion
@@ -203,11 +203,12 @@ class TrackManager:
         if self._associator is None or matched.candidates is None:
             return
         table, old = self._table, len(found) - len(born)
-        refined = self._associator.advance(
-            matched.candidates, matched.corrections, matched.rows, matched.columns, table.slots[old:], born
-        )
         # matched tracks stay in the order of their rows, and none of them has ended; newborn ones come last
         place = np.flatnonzero(found >= 0)
+        plain = Refinement(boxes[place], table.published[place], confidences[place], table.embeddings[place])
+        refined = self._associator.advance(
+            matched.candidates, matched.corrections, matched.rows, matched.columns, table.slots[old:], born, plain
+        )
         keeps = self._config.output.refined
         boxes[place] = refined.boxes if keeps else detections.boxes[found[place]]
         table.published[place] = refined.scores if keeps else detections.scores[found[place]]

@@ -92,7 +92,14 @@ class _Judge:
         return link
 
     def advance(
-        self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
+        self,
+        candidates: Candidates,
+        corrections: Float32,
+        rows: Int64,
+        columns: Int64,
+        slots: Int64,
+        born: Int64,
+        plain: Refinement,
     ) -> Refinement:
         """Labels the frame's pairs, then moves the tracks on."""
         tracks, found = candidates.tracks, candidates.detections
@@ -117,9 +124,7 @@ class _Judge:
                 self._count += 1
             self._last[slot] = self.base + column
             self.tracklets[self.base + column] = self._serials[slot]
-        taken = np.concatenate([columns, born])
-        nothing = np.full(len(taken), np.nan, np.float32)
-        return Refinement(found.boxes[taken], found.scores[taken], nothing, np.zeros((len(taken), 0), np.float32))
+        return plain
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """These tracks have ended."""

@@ -121,11 +121,18 @@ class _Recorder(Recorder):
         return out
 
     def advance(
-        self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
+        self,
+        candidates: Candidates,
+        corrections: Float32,
+        rows: Int64,
+        columns: Int64,
+        slots: Int64,
+        born: Int64,
+        plain: Refinement,
     ) -> Refinement:
         """Records the steps; a detection is no truth for boxes or scores, a person's label is."""
         before = self._who[rows]
-        answer = super().advance(candidates, corrections, rows, columns, slots, born)
+        answer = super().advance(candidates, corrections, rows, columns, slots, born, plain)
         silent = ~self.labelled[np.concatenate([columns, born])]
         self._log["step_goal"][-1][silent] = np.nan
         self._log["step_score"][-1][silent] = -1

@@ -68,6 +68,7 @@ class Batch:
         x: `(R, L, STEP)` float32.
         lengths: `(R,)` int64.
         score: `(R, L)`, see Tape; -1 in the padding.
+        plain: `(R, L)`, the score that the rules publish.
         same: `(R, L)` likewise.
         goal: `(R, L, 4)`, zeros where there is no truth.
         pull: `(R, L, 4)`.
@@ -82,6 +83,7 @@ class Batch:
     x: Tensor
     lengths: Tensor
     score: Tensor
+    plain: Tensor
     same: Tensor
     goal: Tensor
     pull: Tensor
@@ -125,6 +127,8 @@ def draw_clip(rng: np.random.Generator, sources: Sequence[Scene], config: DataCo
         clip = scenes.cut(source, int(rng.integers(len(source) - length + 1)), length)
         clip = scenes.keep_frames(clip, np.arange(0, len(clip), step))
         clip = scenes.resize(clip, float(np.exp(rng.uniform(np.log(0.25), 0))))
+    if rng.random() < 0.8:  # how wide people are is not told alike everywhere: nothing is to be learnt of it
+        clip = scenes.resize(clip, 1.0, float(np.exp(rng.uniform(np.log(0.6), np.log(1.6)))))
     if rng.random() < 0.4:  # people come and go at the window's edges
         wide, high = (max(64, int(side * rng.uniform(0.3, 0.8))) for side in clip.size)
         left, top = (int(rng.integers(max(1, a - b))) for a, b in zip(clip.size, (wide, high), strict=True))
@@ -233,11 +237,12 @@ def _sequences(rows: Sequence[tuple[Tape, np.ndarray]], length: int) -> dict[str
     x = np.zeros((len(rows), length, STEP), np.float32)
     score, same = np.full((2, len(rows), length), -1, np.float32)
     goal, pull = np.zeros((2, len(rows), length, 4), np.float32)
-    triple = np.zeros((len(rows), length), np.float32)
+    triple, plain = np.zeros((2, len(rows), length), np.float32)
     for k, (tape, steps) in enumerate(rows):
         n = len(steps)
         x[k, :n] = tape.step_x[steps]
         score[k, :n], same[k, :n] = tape.step_score[steps], tape.step_same[steps]
+        plain[k, :n] = tape.step_plain[steps]
         goal[k, :n], pull[k, :n] = tape.step_goal[steps], tape.step_pull[steps]
         frame, who = tape.step_frame[steps], tape.step_object[steps]
         one = (who[2:] == who[1:-1]) & (who[1:-1] == who[:-2]) & (who[2:] >= 0)
@@ -247,7 +252,7 @@ def _sequences(rows: Sequence[tuple[Tape, np.ndarray]], length: int) -> dict[str
     real = np.isfinite(goal).all(axis=2)
     real &= (np.arange(length) < np.array([len(steps) for _, steps in rows])[:, None]) & (score > 0)
     found = {
-        "x": x, "score": score, "same": same, "goal": np.where(real[..., None], goal, 0), "pull": pull,
+        "x": x, "score": score, "plain": plain, "same": same, "goal": np.where(real[..., None], goal, 0), "pull": pull,
         "real": real * weight[:, None], "triple": triple,
     }  # fmt: skip
     tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in found.items()}

@@ -80,8 +80,8 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
 
     x = _standard(g, "x", model.norm_step, "norm_step")
     geometry, looks = g.split(x, [GEOMETRY, STEP - GEOMETRY])
-    raw = g.split("x", [2, 1, GEOMETRY - 3, STEP - GEOMETRY])
-    looks = g.add("Mul", raw[3], g.constant(np.float32(APPEARANCE**0.5 if config.appearance else 0)))
+    raw = g.split("x", [GEOMETRY, STEP - GEOMETRY])
+    looks = g.add("Mul", raw[1], g.constant(np.float32(APPEARANCE**0.5 if config.appearance else 0)))
     z = g.add("Concat", geometry, looks, axis=1)
     h1 = _cell(g, weights, "lstm1", z, "h1", "c1")
     h2 = _cell(g, weights, "lstm2", _between(g, weights, model, "norm1", h1), "h2", "c2")
@@ -93,11 +93,8 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     flat = g.constant(np.array([-1], np.int64))
     same = g.add("Sigmoid", _linear(g, weights, "same", hidden))
     g.add("Reshape", same, flat, name="same")
-    low, high = g.constant(np.float32(1e-3)), g.constant(np.float32(1 - 1e-3))
-    score = g.add("Clip", raw[1], low, high)
-    odds = g.add("Log", g.add("Div", score, g.add("Sub", g.constant(np.float32(1)), score)))
     lift = g.add("Mul", g.add("Tanh", _linear(g, weights, "score", hidden)), g.constant(np.float32(config.lift)))
-    g.add("Reshape", g.add("Sigmoid", g.add("Add", odds, lift)), flat, name="score")
+    g.add("Reshape", lift, flat, name="lift")
     none, trust = g.split(_linear(g, weights, "trust", y), [1, 1])
     feature = g.add("Tanh", _linear(g, weights, "embed", y))
     g.add("Concat", feature, none, g.add("Sigmoid", trust), axis=1, name="key")
@@ -135,7 +132,7 @@ def _interface(config: ModelConfig) -> tuple[list[onnx.ValueInfoProto], list[onn
     wide = {name: config.hidden if name.endswith("1") else config.last for name in STATES}
     inputs = [value("x", "n", STEP), *(value(name, "n", wide[name]) for name in STATES)]
     inputs += [value("pairs", "p", PAIR), value("keys", "p", config.embedding + 2)]
-    outputs = [value("box", "n", 8), value("score", "n", None), value("same", "n", None)]
+    outputs = [value("box", "n", 8), value("lift", "n", None), value("same", "n", None)]
     outputs += [value("key", "n", config.embedding + 2), value("correction", "p", None)]
     outputs += [value(f"{name}_next", "n", wide[name]) for name in STATES]
     return inputs, outputs

@@ -36,13 +36,15 @@ class Pairs:
     limit: float
 
 
-def association(pairs: Pairs, kind: str, temperature: float = 0.1, margin: float = 0.2) -> Tensor:
+def association(pairs: Pairs, kind: str, keep: float = 1.0, temperature: float = 0.1, margin: float = 0.2) -> Tensor:
     """Association loss.
 
     Args:
         pairs: the batch's pairs.
         kind: `assignment` (cross-entropy over a row or a column and "none", both ways), `infonce` (the same without
             "none", rows that have a positive), or `contrastive` (costs beyond a margin on either side of the limit).
+        keep: how much more counts what the rules get right: a network that overrules them rightly as often as wrongly
+            is worse than none, for a wrong decision lasts.
         temperature: of the softmaxes, in units of cost.
         margin: of `contrastive`.
 
@@ -61,10 +63,11 @@ def association(pairs: Pairs, kind: str, temperature: float = 0.1, margin: float
         loss, has = _groups(total, pairs, group, temperature, none)
         with torch.no_grad():
             doubt = _doubt(pairs, group, temperature)
+            sure = _rules_right(pairs, group)
         take = torch.zeros_like(has).index_fill(0, group[known & pairs.use], value=True)
         if kind == "infonce":
             take &= has
-        weight = (0.2 + doubt) * take
+        weight = (0.2 + doubt) * take * torch.where(sure, keep, 1.0)
         parts.append((loss * weight).sum() / weight.sum().clamp(min=1))
     return torch.stack(parts).mean()
 
@@ -89,6 +92,19 @@ def _doubt(pairs: Pairs, group: Tensor, temperature: float) -> Tensor:
     mass = torch.ones(count, device=group.device).index_add(0, group, chances)
     best = torch.ones(count, device=group.device).scatter_reduce(0, group, chances, "amax")
     return 1 - best / mass
+
+
+def _rules_right(pairs: Pairs, group: Tensor) -> Tensor:
+    """Whether the cheapest pair of each group, or none where all cost too much, is the right answer: `(G,)` bool."""
+    count = int(group.max()) + 1 if len(group) else 0
+    used = pairs.use
+    least = torch.full((count,), pairs.limit, device=group.device)
+    least = least.scatter_reduce(0, group[used], pairs.cost[used], "amin")
+    has = torch.zeros(count, dtype=torch.bool, device=group.device)
+    has = has.index_fill(0, group[pairs.positive & used], value=True)
+    favourite = pairs.positive & used & (pairs.cost <= least[group])
+    right = torch.zeros_like(has).index_fill(0, group[favourite], value=True)
+    return right | (~has & (least >= pairs.limit))
 
 
 def hard_negatives(pairs: Pairs, margin: float = 0.1) -> Tensor:

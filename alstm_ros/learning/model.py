@@ -63,7 +63,7 @@ class AssociationLstm(nn.Module):
         self.lstm2 = nn.LSTM(config.hidden, config.last, batch_first=True)
         self.norm2 = _norm(config.norm, config.last)
         self.head = nn.Linear(config.last + GEOMETRY, config.head)
-        self.box = nn.Linear(config.head, 8)  # a share of the way to the prediction and a shift, for cx, cy, w, h
+        self.box = nn.Linear(config.head, 8)  # a share of the way to the detection and a shift, for cx, cy, w, h
         self.score = nn.Linear(config.head, 1)
         self.same = nn.Linear(config.head, 1)
         self.embed = nn.Linear(config.last, config.embedding)
@@ -125,19 +125,18 @@ class AssociationLstm(nn.Module):
             x: `(N, STEP)` the step's features.
 
         Returns:
-            `box` `(N, 8)`, `score` `(N,)` refined logit, `same` `(N,)` logit, `key` `(N, embedding + 2)`.
+            `box` `(N, 8)`, `lift` `(N,)` logits to add to the score, `same` `(N,)` logit, `key` `(N, embedding + 2)`.
         """
         config = self.config
         geometry = self._normalise(x)[:, :GEOMETRY]
         z = F.relu(self.head(torch.cat([y, geometry], 1)))  # (N, head)
         box = torch.tanh(self.box(z))  # (N, 8)
         box = torch.cat([box[:, :4], config.shift * box[:, 4:]], 1)
-        logit = torch.logit(x[:, 2].clamp(1e-3, 1 - 1e-3))  # the detected score
         trust = self.trust(y)  # (N, 2)
         key = torch.cat([torch.tanh(self.embed(y)), trust[:, :1], torch.sigmoid(trust[:, 1:])], 1)
         return {
             "box": box,
-            "score": logit + config.lift * torch.tanh(self.score(z)[:, 0]),
+            "lift": config.lift * torch.tanh(self.score(z)[:, 0]),
             "same": self.same(z)[:, 0],
             "key": key,
         }

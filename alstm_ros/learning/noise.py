@@ -1,10 +1,9 @@
 """A noise model of detectors: what one would have found of a scene, and what of it is true.
 
-Errors are of two kinds, some that last over frames (a detector that does not like a pose goes on not liking it) and
-some that are new in each frame. Sizes are in box heights, scores are logits, durations in seconds, so that one set of
-numbers serves every frame rate and resolution. `python -m bench.noise` measures the same things of real detectors; the
-ranges of `draw_noise` hold what it finds for the package's own detector, YOLOX-nano and NanoDet-Plus on COCO's labels
-(docs/measurements/noise.json), and go beyond on the good side, for there are better detectors than these.
+Errors are of three kinds: some belong to an object, some last over frames (a detector that does not like a pose goes on
+not liking it) and some are new in each frame. Sizes are in box heights, scores are logits, durations in seconds, so
+that one set of numbers serves every frame rate and resolution. `python -m bench.noise` measures the same things of
+real detectors; the ranges of `draw_noise` hold what it finds (docs/results.md).
 """
 
 from __future__ import annotations
@@ -12,9 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from alstm_ros.association.rivals import paired_iou
-from alstm_ros.boxes import cxcywh_to_xyxy, nms, xyxy_to_cxcywh
+from alstm_ros.boxes import cxcywh_to_xyxy, iou, nms, xyxy_to_cxcywh
+from alstm_ros.learning.clutter import Clutter, Habits
 from alstm_ros.learning.scenes import Scene
 from alstm_ros.types import Detections, Float32, Float64, Int64
 
@@ -22,30 +22,40 @@ FALSE = -1
 """Truth of a detection that is no object."""
 DOUBLE = -2
 """Truth of a second detection of the object in row 0 of the scene's arrays; of that in row k it is DOUBLE - k."""
-_HIT = 0.5
+HIT = 0.5
 """IoU from which a box counts as its object."""
-_SHORTEST, _LONGEST = 0.1, 8.0
-"""Seconds that false detections last, evenly spread in their logarithm."""
+_OWN = 0.4
+"""Share of the variance of scores that belongs to the object."""
+_EDGE = 0.12
+"""By how much visible share the moment wavers at which a hidden object is found no more."""
+_RUN = (0.03, 1.0)
+"""Seconds for which an object is missed for no visible reason, evenly spread in their logarithm."""
+_AWAY = 0.5
+"""Boxes are cut so many image widths and heights outside of the image."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How a detector errs.
+    """How a detector errs; the defaults are those of a good one.
 
     Attributes:
-        jitter: standard deviation of the box, in its heights.
+        jitter: standard deviation of the box's centre, in its heights.
         tails: spread of the logarithm of that, from object to object and moment to moment.
         shrink: how far a hidden object's box shrinks to its visible part; 0 for detectors that guess the whole.
+        bias: share of the variance of boxes that stays with an object.
         lasting: share of the variance of boxes and scores that lasts over frames.
         memory: seconds after which a lasting error is forgotten.
         score: logit of the score of an object in plain view.
         spread: standard deviation of that logit.
         hiding: logits lost when an object is wholly hidden.
+        blind: visible share below which an object is not found at all, more or less.
         small: logits lost at a height of 20 pixels, half of it at 40, and so on.
-        drop: probability of a miss for no visible reason.
+        drop: share of the time for which an object is missed for no visible reason.
         clutter: false detections a frame, in plain clutter that stays for a while.
-        shadow: the same for each object, most of them near objects: arms, luggage, reflections, two people as one.
-        double: probability of a second, worse box on an object.
+        shadow: the same for each object, near it: arms, luggage, reflections, two people as one.
+        part: the same, of halves of an object.
+        double: the same, of second, worse boxes on an object.
+        ghost: probability that something is still found where an object was that hides or goes away.
         false: logit of the score of false ones, and its standard deviation.
         blink: probability that a false detection is there in a frame of its life.
         floor: scores below this are not reported.
@@ -55,21 +65,25 @@ class Noise:
         uniform: cosine of two objects, roughly: people in uniforms, features that mostly say "person".
     """
 
-    jitter: float = 0.02
+    jitter: float = 0.015
     tails: float = 0.3
-    shrink: float = 0.3
-    lasting: float = 0.5
-    memory: float = 0.3
+    shrink: float = 0.4
+    bias: float = 0.15
+    lasting: float = 0.6
+    memory: float = 0.2
     score: float = 2.8
     spread: float = 0.9
-    hiding: float = 4.5
-    small: float = 1.0
+    hiding: float = 1.5
+    blind: float = 0.2
+    small: float = 0.6
     drop: float = 0.02
-    clutter: float = 2.0
-    shadow: float = 0.1
-    double: float = 0.06
-    false: tuple[float, float] = (-1.2, 0.8)
-    blink: float = 0.7
+    clutter: float = 1.0
+    shadow: float = 0.08
+    part: float = 0.25
+    double: float = 0.12
+    ghost: float = 0.4
+    false: tuple[float, float] = (-1.9, 0.9)
+    blink: float = 0.75
     floor: float = 0.1
     nms: float = 0.7
     width: int = 0
@@ -78,7 +92,7 @@ class Noise:
 
 
 def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
-    """A detector drawn from wide ranges, from an excellent one to a poor one.
+    """A detector drawn from wide ranges: most are good ones, one of seven is poor.
 
     Args:
         rng: draws.
@@ -91,24 +105,29 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
     def between(low: float, high: float) -> float:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
+    poor = rng.random() < 0.15
     return Noise(
-        jitter=between(0.004, 0.05),
-        tails=float(rng.uniform(0.0, 0.7)),
-        shrink=float(rng.uniform(0.0, 0.6)) if rng.random() < 0.5 else 0.0,
-        lasting=float(rng.uniform(0.2, 0.8)),
-        memory=between(0.1, 1.0),
-        score=float(rng.uniform(0.8, 4.2)),
-        spread=float(rng.uniform(0.5, 1.3)),
-        hiding=float(rng.uniform(2.0, 6.5)),
-        small=float(rng.uniform(0.0, 2.5)),
-        drop=between(0.002, 0.1),
-        clutter=float(rng.uniform(0.0, 6.0)),
-        shadow=between(0.03, 3.0),
-        double=between(0.02, 1.2),
-        false=(float(rng.uniform(-1.9, -0.6)), float(rng.uniform(0.4, 1.2))),
-        blink=float(rng.uniform(0.3, 0.95)),
-        floor=0.1 if rng.random() < 0.7 else float(rng.uniform(0.1, 0.6)),  # some users ask for the sure ones only
-        nms=float(rng.uniform(0.55, 0.8)),
+        jitter=between(0.02, 0.06) if poor else between(0.006, 0.035),
+        tails=float(rng.uniform(0.0, 0.6)),
+        shrink=float(rng.uniform(0.0, 1.0)) if rng.random() < 0.6 else 0.0,
+        bias=float(rng.uniform(0.0, 0.3)),
+        lasting=float(rng.uniform(0.3, 0.68)),
+        memory=between(0.1, 0.6),
+        score=float(rng.uniform(1.2, 2.8) if poor else rng.uniform(2.0, 4.6)),
+        spread=float(rng.uniform(0.4, 1.1)),
+        hiding=float(rng.uniform(0.0, 3.0)),
+        blind=float(rng.uniform(-0.1, 0.6)),
+        small=float(rng.uniform(0.0, 2.5) if poor else rng.uniform(0.0, 1.2)),
+        drop=between(0.02, 0.15) if poor else between(0.003, 0.06),
+        clutter=between(0.5, 8.0) if poor else between(0.1, 4.0),
+        shadow=between(0.05, 0.6) if poor else between(0.01, 0.25),
+        part=between(0.05, 1.0) if poor else between(0.02, 0.6),
+        double=between(0.02, 0.6) if poor else between(0.02, 0.4),
+        ghost=float(rng.uniform(0.1, 0.9)),
+        false=(float(rng.uniform(-2.6, -0.8) if poor else rng.uniform(-2.8, -1.2)), float(rng.uniform(0.6, 1.3))),
+        blink=float(rng.uniform(0.4, 0.98)),
+        floor=0.1 if rng.random() < 0.75 else float(rng.uniform(0.1, 0.6)),  # some users ask for the sure ones only
+        nms=float(rng.uniform(0.55, 0.85)),
         width=width if rng.random() < 0.4 else 0,
         likeness=float(rng.uniform(0.2, 0.95)),
         uniform=float(rng.uniform(0.0, 0.9)),
@@ -129,14 +148,19 @@ class Detector:
         self._scene, self._noise, self._rng = scene, noise, rng
         self._rows = scene.rows()
         self._known, self._who = np.unique(scene.ids, return_inverse=True)
-        self._lasting = rng.standard_normal((len(self._known), 6))  # errors of the box, of the score, and how large
+        count = len(self._known)
+        self._own = rng.standard_normal((count, 6))  # errors of the box, of the score, and how large those are
+        self._lasting = rng.standard_normal((count, 7))  # the same, and of the moment at which it is found no more
         wide = max(noise.width, 1)
-        own, common = _unit(rng.standard_normal((len(self._known), wide))), _unit(rng.standard_normal((1, wide)))
+        own, common = _unit(rng.standard_normal((count, wide))), _unit(rng.standard_normal((1, wide)))
         self._looks = _unit(np.sqrt(1 - noise.uniform) * own + np.sqrt(noise.uniform) * common)
-        self._clutter = np.zeros((0, 7))  # cxcywh, logit, life left and the object it clings to, of what is no object
-        self._where = np.full((len(self._known), 4), np.nan)  # cxcywh of each object when last in the scene
-        self._hidden = np.zeros(len(self._known))  # seconds for which an object is still missed
+        self._missed = np.zeros(count)  # seconds for which an object is still missed
         self._dt = 1 / 30 if len(scene) < 2 else float(np.median(np.diff(scene.stamps_ns))) / 1e9
+        habits = Habits(
+            noise.clutter, noise.shadow, noise.part, noise.double, noise.ghost, noise.false,
+            noise.blink, 2 * noise.jitter,
+        )  # fmt: skip
+        self._clutter = Clutter(scene, habits, count, self._dt, rng)
 
     def __call__(self, frame: int) -> tuple[Detections, Int64]:
         """The detections of a frame; call it once for each frame, in order.
@@ -148,134 +172,83 @@ class Detector:
         noise, rng = self._noise, self._rng
         part = slice(int(self._rows[frame]), int(self._rows[frame + 1]))
         who, visible = self._who[part], self._scene.visible[part].astype(np.float64)
+        real = self._scene.boxes[part].astype(np.float64)
         keep = np.exp(-self._dt / noise.memory)
         self._lasting = keep * self._lasting + np.sqrt(1 - keep**2) * rng.standard_normal(self._lasting.shape)
-        error = np.sqrt(noise.lasting) * self._lasting[who]
-        error = error + np.sqrt(1 - noise.lasting) * rng.standard_normal(error.shape)  # (n, 6) of unit variance
-        error[:, :4] *= np.exp(noise.tails * error[:, 5:])
-        boxes = self._boxes(self._scene.boxes[part].astype(np.float64), visible, error[:, :4])
-        tall = np.maximum(self._scene.boxes[part, 3] - self._scene.boxes[part, 1], 1.0)
+        fresh = rng.standard_normal((len(who), 6))
+        bias, lasting = np.full(6, noise.bias), np.full(6, noise.lasting)
+        bias[4], lasting[4] = _OWN, (1 - _OWN) * noise.lasting
+        error = np.sqrt(bias) * self._own[who] + np.sqrt(lasting) * self._lasting[who, :6]
+        error += np.sqrt(np.maximum(1 - bias - lasting, 0)) * fresh  # (n, 6) of unit variance
+        # where the score is low, the box is worse
+        error[:, :4] *= np.exp(noise.tails * error[:, 5:] - 0.2 * error[:, 4:5])
+        boxes = self._boxes(real, who, visible, error[:, :4])
+        tall = np.maximum(real[:, 3] - real[:, 1], 1.0)
+        left = visible - noise.blind - _EDGE * self._lasting[who, 6]  # above what it needs to be found
         logits = noise.score + noise.spread * error[:, 4] - noise.hiding * (1 - visible) ** 1.5
-        logits -= noise.small * np.minimum(20.0 / tall, 2.0)
-        self._hidden = np.maximum(self._hidden - self._dt, 0)
-        missed = rng.random(len(who)) < noise.drop
-        longer = rng.random(len(who)) < 0.02 * self._dt * noise.drop / 0.02  # a few are missed for seconds
-        self._hidden[who[longer]] = rng.uniform(0.2, 3.0, longer.sum())
-        missed |= self._hidden[who] > 0
-        truth = np.arange(part.start, part.stop)
-        classes = self._scene.classes[part]
+        logits -= noise.small * np.minimum(20.0 / tall, 2.0) + np.clip(1 - left / 0.2, 0, 1)
+        hidden = left < 0
+        missed = hidden | self._misses(who)
+        untrue = self._clutter(frame, who, real, visible, hidden)
+        found = np.concatenate([boxes[~missed], untrue]).astype(np.float32)
+        false = self._clutter.logits
+        logits = np.concatenate([logits[~missed], false])
+        # what clings to an object that is not found itself, a visible half of it, is as good as the object
+        place = np.full(len(self._known) + 1, FALSE)
+        place[who[missed]] = np.arange(part.start, part.stop)[missed]
+        origin = np.concatenate([np.arange(part.start, part.stop)[~missed], place[self._clutter.clings]])
+        classes = np.concatenate([self._scene.classes[part][~missed], np.zeros(len(false), np.int64)])
         looks = self._appearance(who, visible)
-
-        extra = np.flatnonzero(~missed & (rng.random(len(who)) < noise.double))
-        worse = self._doubles(boxes[extra])
-        clutter = self._false(frame, who, self._scene.boxes[part].astype(np.float64))
-        everything = np.concatenate([boxes[~missed], worse, clutter[:, :4]])
-        logits = np.concatenate([logits[~missed], logits[extra] - rng.uniform(1.5, 5.0, len(extra)), clutter[:, 4]])
-        truth = np.concatenate([truth[~missed], DOUBLE - truth[extra], np.full(len(clutter), FALSE)])
-        classes = np.concatenate([classes[~missed], classes[extra], np.zeros(len(clutter), np.int64)])
-        other = _unit(rng.standard_normal((len(clutter), looks.shape[1])))
-        looks = np.concatenate([looks[~missed], looks[extra], other])
+        looks = np.concatenate([looks[~missed], self._strange(looks, who, len(false))])
 
         scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
-        found = everything.astype(np.float32)
         good = np.flatnonzero(
             (scores >= noise.floor) & (found[:, 2] > found[:, 0] + 1) & (found[:, 3] > found[:, 1] + 1)
         )
         good = good[nms(found[good], scores[good], classes[good].astype(np.int64), noise.nms)]
-        truth = self._judged(found, truth)
         features = looks[good].astype(np.float32) if noise.width else None
-        return Detections(found[good], scores[good], classes[good].astype(np.int64), features), truth[good].astype(
-            np.int64
-        )
+        answer = Detections(found[good], scores[good], classes[good].astype(np.int64), features)
+        from_it = good < len(boxes) - missed.sum()
+        return answer, judged(found[good], origin[good], from_it, real.astype(np.float32), part.start)
 
-    def _judged(self, found: Float32, truth: Int64) -> Int64:
-        """A box that is too far off its object is as good as false, for whoever scores it."""
-        owner = np.where(truth >= 0, truth, np.where(truth <= DOUBLE, DOUBLE - truth, -1))
-        far = np.zeros(len(truth), bool)
-        known = np.flatnonzero(owner >= 0)
-        far[known] = paired_iou(found[known], self._scene.boxes[owner[known]]) < _HIT
-        return np.where(far, FALSE, truth)
+    def _misses(self, who: Int64) -> NDArray[np.bool_]:
+        """Who is missed for no visible reason: half of it for a frame, half for longer, a few for seconds."""
+        noise, rng = self._noise, self._rng
+        self._missed = np.maximum(self._missed - self._dt, 0)
+        mean = (_RUN[1] - _RUN[0]) / np.log(_RUN[1] / _RUN[0])
+        begins = rng.random(len(who)) < 0.5 * noise.drop * self._dt / mean
+        self._missed[who[begins]] = np.exp(rng.uniform(np.log(_RUN[0]), np.log(_RUN[1]), begins.sum()))
+        longer = rng.random(len(who)) < 0.1 * self._dt * noise.drop
+        self._missed[who[longer]] = rng.uniform(1.0, 3.0, longer.sum())
+        return np.asarray((rng.random(len(who)) < 0.5 * noise.drop) | (self._missed[who] > 0))
 
-    def _boxes(self, boxes: Float64, visible: Float64, error: Float64) -> Float64:
+    def _boxes(self, boxes: Float64, who: Int64, visible: Float64, error: Float64) -> Float64:
         """Boxes with their sides moved, the more the less is seen; hidden ones shrink to some part."""
         if not len(boxes):
             return boxes
         size = xyxy_to_cxcywh(boxes)
-        # widths err less in pixels than heights do, since boxes of people are narrow
-        scale = self._noise.jitter * (1 + 2.5 * (1 - visible))[:, None] * size[:, 3:]
-        size = size + error * scale * np.array([0.7, 1.0, 0.8, 1.2])
-        shrink = (
-            self._noise.shrink * np.maximum(0.6 - visible, 0) * np.abs(np.tanh(error[:, 0]))
-        )  # feet or sides go first
-        size[:, 1] -= shrink * size[:, 3] / 2
-        size[:, 3] *= 1 - shrink
+        scale = self._noise.jitter * (1 + 1.3 * (1 - visible))[:, None] * size[:, 3:]
+        size = size + error * scale * np.array([0.9, 1.0, 1.7, 1.6])
+        lost = self._noise.shrink * np.maximum(0.9 - visible, 0)
+        aside = self._own[who, 5] > 0.5  # of some a side is hidden, of most the feet
+        side = np.sign(self._own[who, 0])
+        size[:, 0] += np.where(aside, side * lost * size[:, 2] / 2, 0)
+        size[:, 2] *= np.where(aside, 1 - lost, 1)
+        size[:, 1] -= np.where(aside, 0, lost * size[:, 3] / 2)
+        size[:, 3] *= np.where(aside, 1, 1 - lost)
         size[:, 2:] = np.maximum(size[:, 2:], 2.0)
-        out = cxcywh_to_xyxy(size)
         wide, high = self._scene.size
-        return np.asarray(
-            np.clip(out, [-0.1 * wide, -0.1 * high, -0.1 * wide, -0.1 * high], [1.1 * wide, 1.1 * high] * 2)
-        )
+        room = np.array([wide, high, wide, high])
+        return np.asarray(np.clip(cxcywh_to_xyxy(size), -_AWAY * room, (1 + _AWAY) * room))
 
-    def _doubles(self, boxes: Float64) -> Float64:
-        """Half a person, or a box too large."""
-        size = xyxy_to_cxcywh(boxes)
-        size[:, 2:] *= self._rng.uniform(0.5, 1.3, (len(boxes), 2))
-        size[:, :2] += self._rng.uniform(-0.2, 0.2, (len(boxes), 2)) * size[:, 2:]
-        return cxcywh_to_xyxy(size)
-
-    def _false(self, frame: int, who: Int64, boxes: Float64) -> Float64:
-        """What is no object: `(n, 5)`; most of it near objects, to some of which it clings, some of it for long."""
-        noise, rng = self._noise, self._rng
-        size = xyxy_to_cxcywh(boxes)
-        self._follow(frame, who, size)
-        rate = noise.clutter + noise.shadow * len(boxes)
-        if frame:
-            # of lives spread evenly in their logarithm, so many begin in a frame that `rate` are there at any time
-            mean = (_LONGEST - _SHORTEST) / np.log(_LONGEST / _SHORTEST)
-            life = np.exp(rng.uniform(np.log(_SHORTEST), np.log(_LONGEST), rng.poisson(rate * self._dt / mean)))
-        else:  # those who are there at a moment are the longer lived ones
-            life = rng.uniform(_SHORTEST, _LONGEST, rng.poisson(rate))
-            life *= rng.random(len(life))
-        if len(life):
-            self._clutter = np.concatenate([self._clutter, self._born(life, who, size)])
-        now = self._clutter[rng.random(len(self._clutter)) < noise.blink, :5]
-        now[:, :2] += rng.normal(0, noise.jitter, (len(now), 2)) * now[:, 3:4]
-        now[:, 2:4] *= np.exp(rng.normal(0, noise.jitter, (len(now), 2)))
-        now[:, 4] += rng.normal(0, 0.5, len(now))
-        return np.concatenate([cxcywh_to_xyxy(now[:, :4]), now[:, 4:]], axis=1)
-
-    def _follow(self, frame: int, who: Int64, size: Float64) -> None:
-        """Ages what is no object, and moves it with the camera or with the object that it clings to."""
-        clutter, affines = self._clutter, self._scene.affines
-        if affines is not None and len(clutter):
-            clutter[:, :2] = clutter[:, :2] @ affines[frame, :, :2].T + affines[frame, :, 2]
-        before = self._where.copy()
-        self._where[:] = np.nan
-        self._where[who] = size
-        to = clutter[:, 6].astype(np.int64)
-        clings = np.flatnonzero(to >= 0)
-        was, now = before[to[clings]], self._where[to[clings]]
-        ratio = now[:, 3:] / was[:, 3:]
-        clutter[clings, :2] = now[:, :2] + (clutter[clings, :2] - was[:, :2]) * ratio
-        clutter[clings, 2:4] *= ratio
-        clutter[:, 5] -= self._dt
-        self._clutter = clutter[(clutter[:, 5] > 0) & np.isfinite(clutter[:, :4]).all(axis=1)]
-
-    def _born(self, life: Float64, who: Int64, size: Float64) -> Float64:
-        """New ones, `(n, 7)`."""
-        rng, n = self._rng, len(life)
-        wide, high = self._scene.size
-        tall = np.exp(rng.uniform(np.log(20), np.log(0.6 * high), n))
-        middle = rng.uniform([0, 0], [wide, high], (n, 2))
-        clings = np.full(n, -1)
-        if len(size):
-            which = rng.integers(len(size), size=n)
-            tall = np.where(rng.random(n) < 0.7, size[which, 3] * rng.uniform(0.4, 1.2, n), tall)
-            near = rng.random(n) < 0.7
-            middle[near] = (size[which, :2] + rng.normal(0, 0.45, (n, 2)) * tall[:, None])[near]
-            clings = np.where(near & (rng.random(n) < 0.4), who[which], -1)
-        score = rng.normal(*self._noise.false, n)
-        return np.column_stack([middle, tall * rng.uniform(0.3, 0.8, n), tall, score, life, clings])
+    def _strange(self, looks: Float32, who: Int64, count: int) -> Float32:
+        """Appearances of what is no object: some other thing's, or, where it clings to an object, much like that."""
+        other = _unit(self._rng.standard_normal((count, looks.shape[1])))
+        place = np.full(len(self._known), -1)
+        place[who] = np.arange(len(who))
+        mine = np.where(self._clutter.clings >= 0, place[self._clutter.clings], -1)
+        other[mine >= 0] = _unit(other[mine >= 0] + looks[mine[mine >= 0]])
+        return other.astype(np.float32)
 
     def _appearance(self, who: Int64, visible: Float64) -> Float32:
         """Unit vectors, alike for the same object as far as the detector's likeness and what is seen allow."""
@@ -288,3 +261,30 @@ class Detector:
 def _unit(vectors: Float64) -> Float64:
     """Scaled to length one."""
     return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9))
+
+
+def judged(found: Float32, origin: Int64, whole: NDArray[np.bool_], real: Float32, start: int) -> Int64:
+    """What each detection is to whoever scores it.
+
+    Args:
+        found: `(N, 4)` xyxy.
+        origin: `(N,)` row of the scene's arrays that it was made of, or FALSE.
+        whole: `(N,)` whether it is meant to be that object, and not a part of it.
+        real: `(n, 4)` the frame's true boxes, which begin at row `start`.
+        start: see `real`.
+
+    Returns:
+        `(N,)` int64: the row, where the box is near enough to it; DOUBLE - row, where it only lies on that object or is
+        too far off to be called it: a track that holds on to it is neither right nor wrong; FALSE.
+    """
+    if not len(found) or not len(real):
+        return np.full(len(found), FALSE, np.int64)
+    overlap = iou(found, real)
+    best = overlap.argmax(axis=1)
+    truth = np.where(overlap[np.arange(len(found)), best] >= HIT, DOUBLE - (best + start), FALSE)
+    own = np.flatnonzero(origin >= 0)
+    truth[own] = DOUBLE - origin[own]
+    own = own[whole[own]]
+    hit = own[overlap[own, origin[own] - start] >= HIT]
+    truth[hit] = origin[hit]
+    return truth.astype(np.int64)

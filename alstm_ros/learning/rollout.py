@@ -18,9 +18,10 @@ from alstm_ros.association.features import pair_features, step_features
 from alstm_ros.association.lstm import LearnedAssociator
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.association.memory import Memory
+from alstm_ros.association.rivals import paired_iou
 from alstm_ros.boxes import xyxy_to_cxcywh
 from alstm_ros.config import Config
-from alstm_ros.learning.noise import DOUBLE, FALSE, Detector
+from alstm_ros.learning.noise import DOUBLE, FALSE, HIT, Detector
 from alstm_ros.learning.scenes import Scene
 from alstm_ros.types import Float32, Int64
 
@@ -36,9 +37,11 @@ class Tape:
         step_index: `(S,)` int32, how many steps the track had taken before.
         step_x: `(S, STEP)` float16.
         step_score: `(S,)` float32 1 object, 0 false, -1 not known.
+        step_plain: `(S,)` float32, the score that the rules publish.
         step_same: `(S,)` float32 1 the track's own object, 0 another, -1 not known.
-        step_goal: `(S, 4)` float32, the truth relative to the detection, (dx, dy) in heights, log ratios; NaN if none.
-        step_pull: `(S, 4)` float32, the prediction likewise; 0 for newborns.
+        step_goal: `(S, 4)` float32, the truth relative to the box that the rules publish, (dx, dy) in heights, log
+            ratios; NaN if none.
+        step_pull: `(S, 4)` float32, the detection likewise.
         step_object: `(S,)` int32, the object that was detected, -1 if none.
         pair_frame: `(P,)` int32.
         pair_track: `(P,)` int32.
@@ -58,6 +61,7 @@ class Tape:
     step_index: NDArray[np.int32]
     step_x: NDArray[np.float16]
     step_score: Float32
+    step_plain: Float32
     step_same: Float32
     step_goal: Float32
     step_pull: Float32
@@ -144,7 +148,14 @@ class Recorder:
         return out
 
     def advance(
-        self, candidates: Candidates, corrections: Float32, rows: Int64, columns: Int64, slots: Int64, born: Int64
+        self,
+        candidates: Candidates,
+        corrections: Float32,
+        rows: Int64,
+        columns: Int64,
+        slots: Int64,
+        born: Int64,
+        plain: Refinement,
     ) -> Refinement:
         """Records the steps and their truth."""
         scene = self._scene
@@ -153,11 +164,9 @@ class Recorder:
             totals = candidates.costs + corrections
             x = step_features(self._memory.frame(candidates), totals, rows, columns, born)
             self._memory.learn(candidates, which, found, len(rows))
-            nothing = np.full(len(found), np.nan, np.float32)
-            plain, scores = candidates.detections.boxes[found], candidates.detections.scores[found]
-            answer = Refinement(plain, scores, nothing, np.zeros((len(found), 0), np.float32))
+            answer = plain
         else:
-            answer = self._inner.advance(candidates, corrections, rows, columns, slots, born)
+            answer = self._inner.advance(candidates, corrections, rows, columns, slots, born, plain)
             x = self._inner.x
         objects = self._objects()[found]
         same = np.full(len(found), -1, np.float32)
@@ -174,17 +183,17 @@ class Recorder:
             serials[k], indices[k] = life.serial, life.steps
             life.steps += 1
         truth = self.truth[found]
-        boxes = xyxy_to_cxcywh(candidates.detections.boxes[found])
+        boxes = xyxy_to_cxcywh(plain.boxes)
         real = xyxy_to_cxcywh(scene.boxes[np.maximum(truth, 0)]) if len(scene.boxes) else boxes
         goal = _relative(real, boxes)
         goal[truth < 0] = np.nan
-        pull = np.zeros((len(found), 4), np.float32)
-        pull[: len(rows)] = _relative(xyxy_to_cxcywh(candidates.tracks.predicted[rows]), boxes[: len(rows)])
+        pull = _relative(xyxy_to_cxcywh(candidates.detections.boxes[found]), boxes)
         self._add("step_frame", np.full(len(found), self.frame, np.int32))
         self._add("step_track", serials)
         self._add("step_index", indices)
         self._add("step_x", x.astype(np.float16))
-        self._add("step_score", np.where(truth <= DOUBLE, -1, truth >= 0).astype(np.float32))
+        self._add("step_score", self._real(candidates.detections.boxes[found], truth))
+        self._add("step_plain", plain.scores.astype(np.float32))
         self._add("step_same", same)
         self._add("step_goal", goal)
         self._add("step_pull", pull)
@@ -209,6 +218,14 @@ class Recorder:
             return self.truth
         owner = self._scene.ids[np.where(self.truth >= 0, self.truth, np.maximum(DOUBLE - self.truth, 0))]
         return np.where(self.truth >= 0, owner, np.where(self.truth <= DOUBLE, DOUBLE - owner, FALSE))
+
+    def _real(self, boxes: Float32, truth: Int64) -> Float32:
+        """`(N,)` 1 for objects, 0 for what no object is near enough to, -1 for second detections of one."""
+        owner = np.where(truth >= 0, truth, np.maximum(DOUBLE - truth, 0))
+        second = truth <= DOUBLE
+        if second.any():
+            second[second] = paired_iou(boxes[second], self._scene.boxes[owner[second]]) >= HIT
+        return np.where(second, -1, truth >= 0).astype(np.float32)
 
     def _add(self, name: str, values: NDArray[Any]) -> None:
         self._log[name].append(values)

@@ -203,14 +203,14 @@ def keep_frames(scene: Scene, keep: Int64) -> Scene:
     )
 
 
-def resize(scene: Scene, factor: float) -> Scene:
-    """The scene as a camera of another resolution sees it."""
-    affines = scene.affines
+def resize(scene: Scene, factor: float, wider: float = 1.0) -> Scene:
+    """The scene as a camera of another resolution sees it, whose pixels may be wider than high."""
+    scale, affines = np.array([factor * wider, factor, 1.0]), scene.affines
     if affines is not None:
-        affines = affines.copy()
-        affines[:, :, 2] *= factor
-    size = (max(1, round(scene.size[0] * factor)), max(1, round(scene.size[1] * factor)))
-    return replace(scene, size=size, boxes=(scene.boxes * factor).astype(np.float32), affines=affines)
+        affines = (scale[:, None] * _square(affines) / scale)[:, :2]
+    size = (max(1, round(scene.size[0] * scale[0])), max(1, round(scene.size[1] * factor)))
+    boxes = (scene.boxes * np.tile(scale[:2], 2)).astype(np.float32)
+    return replace(scene, size=size, boxes=boxes, affines=affines)
 
 
 def crop(scene: Scene, left: int, top: int, size: tuple[int, int], *, cut_boxes: bool) -> Scene:

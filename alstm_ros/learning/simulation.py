@@ -11,6 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from alstm_ros.boxes import area, clip
 from alstm_ros.learning.scenes import Scene, visible_share
 from alstm_ros.types import Float64
 
@@ -18,6 +19,8 @@ SIZES = ((1920, 1080), (1280, 720), (640, 480), (768, 576), (1242, 375))
 RATES = (30.0, 30.0, 25.0, 20.0, 14.0, 10.0, 7.0)
 NEAR = 0.8
 """Objects closer than this many metres are not seen."""
+_INSIDE = 0.3
+"""Nor are those of which less than this share is inside the image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ def simulate(rng: np.random.Generator, length: int) -> Scene:
     camera = _camera(rng, size, length, rate)
     kind = rng.choice(["street", "hall", "road", "dance"], p=[0.4, 0.25, 0.15, 0.2])
     many = int(rng.integers(8, 90)) if kind in ("street", "hall") else int(rng.integers(3, 16))
+    ends = rng.random() < 0.5  # whether the truth ends at the image's edge, as labels of photographs do
     parts = []
     for number in range(many):
         vehicle = kind == "road" and rng.random() < 0.8
@@ -63,9 +67,11 @@ def simulate(rng: np.random.Generator, length: int) -> Scene:
             born = int(rng.integers(0, max(1, length - 10)))
             life = int(rng.integers(10, length))
         found, metres = _project(camera, x, z, tall * (1 - crouch), wide * (1 + sway))
-        seen = metres > NEAR
-        seen &= (found[:, 2] > 0.15 * (found[:, 2] - found[:, 0])) & (found[:, 3] > 0)
-        seen &= (found[:, 0] < size[0] - 0.15 * (found[:, 2] - found[:, 0])) & (found[:, 1] < size[1])
+        if ends:
+            found, whole = clip(found, *size), found
+            seen = (metres > NEAR) & (area(found) > _INSIDE * area(whole))
+        else:
+            seen = (metres > NEAR) & (area(clip(found, *size)) > _INSIDE * area(found))
         seen &= (found[:, 3] - found[:, 1] > 12) & (found[:, 3] - found[:, 1] < 1.4 * size[1])  # pixels
         seen[:born] = False
         seen[born + life :] = False

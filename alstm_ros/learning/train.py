@@ -37,6 +37,7 @@ class LossConfig:
         kind: `assignment`, `infonce` or `contrastive`, see losses.association.
         smoothness: `second` or `signed`, see losses.smoothness.
         association: weight of that loss.
+        keep: how much more a decision counts that the rules get right, see losses.association.
         hard: weight of the hinge on hard negatives.
         box: weight of the refined boxes' smooth L1.
         score: weight of the refined scores' cross-entropy.
@@ -48,6 +49,7 @@ class LossConfig:
     kind: str = "assignment"
     smoothness: str = "second"
     association: float = 2.0
+    keep: float = 6.0
     hard: float = 0.5
     box: float = 0.1
     score: float = 0.5
@@ -129,6 +131,7 @@ def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple
     refined = out["box"][:, :4] * packed(batch.pull) + out["box"][:, 4:]
     goal, real = packed(batch.goal), packed(batch.real)
     score, same = packed(batch.score), packed(batch.same)
+    refined_score = torch.logit(packed(batch.plain).clamp(1e-3, 1 - 1e-3)) + out["lift"]
     off = y.new_zeros(len(valid), 4)
     off[valid] = refined - goal
     off = off.reshape(*batch.x.shape[:2], 4)
@@ -136,17 +139,17 @@ def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple
     near = batch.real[:, 1:-1] * (batch.real[:, 2:] > 0) * (batch.real[:, :-2] > 0)
     threes = (batch.triple[:, 2:] * near).reshape(-1)
     parts = {
-        "association": losses.association(pairs, config.kind),
+        "association": losses.association(pairs, config.kind, config.keep),
         "hard": losses.hard_negatives(pairs),
         "box": losses.boxes(refined, goal, real),
-        "score": losses.chances(out["score"], score.clamp(min=0), (score >= 0).float()),
+        "score": losses.chances(refined_score, score.clamp(min=0), (score >= 0).float()),
         "same": losses.chances(out["same"], same.clamp(min=0), (same >= 0).float()),
         "smooth": losses.smoothness(triples, torch.zeros_like(triples), threes, config.smoothness),
         "small": pairs.correction.square().mean() if len(pairs.correction) else pairs.correction.sum(),
     }
     total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
     with torch.no_grad():  # for comparison: the association loss of the rules alone
-        parts["rules"] = losses.association(batch.pairs, config.kind)
+        parts["rules"] = losses.association(batch.pairs, config.kind, config.keep)
     return total, parts
 
 

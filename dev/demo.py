@@ -34,7 +34,7 @@ from alstm_ros.ros.transport import SETTING, VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 FPS = 25.0  # where the video itself tells no rate
-START = 60.0  # s, for the node to load its model
+START = 60.0  # s, for the node to load its model; reached only where something is wrong
 SETTLE = 0.5  # s, for the last of the node's publishers to find this process too
 REST = 3.0  # s after the last frame; what is not answered by then counts as dropped
 
@@ -72,7 +72,7 @@ def track(args: argparse.Namespace, recorder: Recorder, total: int | None) -> di
         if player.code:
             raise ProcessError(f"The player ended with exit code {player.code}; it said why above.")
         ended_ns = time.monotonic_ns()
-        listen(REST, lambda: recorder.counted_ns > ended_ns)
+        listen(START, lambda: recorder.counted_ns > ended_ns)  # it tells its counts each second
     return player.sent
 
 

@@ -12,7 +12,7 @@ from alstm_ros.config import Config
 from alstm_ros.errors import DataError
 from alstm_ros.learning import scenes
 from alstm_ros.learning.data import DataConfig, make_batch, make_tape, split
-from alstm_ros.learning.noise import FALSE, Detector, Noise
+from alstm_ros.learning.noise import DOUBLE, FALSE, Detector, Noise, judged
 from alstm_ros.learning.simulation import simulate
 
 
@@ -152,3 +152,31 @@ def test_dancetrack_is_read(shared: Path) -> None:
     assert (len(made), len(made.ids)) == (703, 4912)
     assert made.affines is not None
     assert made.stamps_ns[20] == 10**9  # 20 frames a second
+
+
+def test_a_detection_is_what_it_lies_on() -> None:
+    """The object itself, too far off to be it, a half of one that is not found, a second one on it, nothing at all."""
+    real = np.array([[0, 0, 40, 100], [200, 0, 240, 100]], np.float32)
+    found = np.array([[2, 0, 42, 100], [200, 60, 240, 100], [0, 50, 40, 100], [4, 5, 44, 105], [99, 0, 140, 90]])
+    origin, whole = np.array([7, 8, 8, FALSE, FALSE]), np.array([True, True, False, False, False])
+    got = judged(found.astype(np.float32), origin, whole, real, 7)
+    assert got.tolist() == [7, DOUBLE - 8, DOUBLE - 8, DOUBLE - 7, FALSE]
+
+
+def test_ghosts_stay_where_an_object_was() -> None:
+    """Everything that is found long after the only object has gone is false, and near where it was."""
+    frames = 40
+    box, ones = np.tile(np.array([[300, 200, 340, 300]], np.float32), (20, 1)), np.ones(20, np.int64)
+    made = scenes.Scene(
+        "gone", (640, 480), np.arange(frames) * 10**8, np.arange(20), ones, 0 * ones, box, np.ones(20, np.float32)
+    )
+    seen = 0
+    for seed in range(20):
+        noise = Noise(clutter=0, shadow=0, part=0, double=0, ghost=1, blink=1, false=(1.0, 0.1), drop=0)
+        detector = Detector(made, noise, np.random.default_rng(seed))
+        every = [detector(k) for k in range(frames)]
+        for found, truth in every[20:]:
+            seen += len(found)
+            assert (truth == FALSE).all()
+            assert np.abs((found.boxes[:, :2] + found.boxes[:, 2:]) / 2 - [320, 250]).max(initial=0) < 60
+    assert seen > 20

@@ -105,3 +105,22 @@ def test_corrections_stay_within_the_bound() -> None:
     with torch.no_grad():
         out = model.correct(torch.randn(P, PAIR) * 100, keys)
     assert out.abs().max() <= model.config.bound
+
+
+def test_what_the_rules_get_right_counts_more() -> None:
+    """One track with its own detection, one whose detection the rules find too dear: the loss leans to the first."""
+    from alstm_ros.learning import losses
+
+    def gradients(keep: float) -> tuple[float, float]:
+        correction = torch.zeros(2, requires_grad=True)
+        yes, index = torch.ones(2, dtype=torch.bool), torch.tensor([0, 1])
+        pairs = losses.Pairs(torch.tensor([0.7, 1.0]), correction, index, index, yes, yes, yes, yes, 0.85)
+        losses.association(pairs, "assignment", keep).backward()  # type: ignore[no-untyped-call]
+        assert correction.grad is not None
+        return float(correction.grad[0]), float(correction.grad[1])
+
+    right, wrong = gradients(1.0)
+    more, less = gradients(5.0)
+    assert right > 0  # both are to become cheaper
+    assert wrong > 0
+    assert more / less == pytest.approx(5 * right / wrong, rel=1e-4)

@@ -76,6 +76,18 @@ def test_unrefined_output_is_what_was_detected(model: Path) -> None:
     assert np.array_equal(last.scores, frame(9).scores[last.detection])
 
 
+def test_an_untrained_network_publishes_what_the_rules_do(tmp_path: Path) -> None:
+    pytest.importorskip("torch", reason="learning needs torch")
+    from alstm_ros.learning.export import export
+    from alstm_ros.learning.model import AssociationLstm, ModelConfig
+
+    export(AssociationLstm(ModelConfig()).eval(), tmp_path / "model.onnx", {"licence": "none"})
+    rules = walk(TrackManager(replace(Config(), {"association.model": ""}), IdCounter()), range(20))
+    for want, got in zip(rules, walk(learned(tmp_path / "model.onnx"), range(20)), strict=True):
+        for name in ("ids", "boxes", "scores", "states", "velocities"):
+            assert np.array_equal(getattr(got.tracks, name), getattr(want.tracks, name))
+
+
 def test_the_same_input_gives_the_same_bytes(model: Path) -> None:
     runs = [walk(learned(model), range(20)) for _ in range(2)]
     for a, b in zip(*runs, strict=True):

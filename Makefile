@@ -18,7 +18,7 @@ NEEDS := dev/requirements
 # What an interface build reads, and the names of what it links into the environment.
 INTERFACES := $(wildcard msg/*.msg dev/vision_msgs/msg/*.msg)
 SOURCES := CMakeLists.txt package.xml dev/vision_msgs/CMakeLists.txt dev/vision_msgs/package.xml $(INTERFACES)
-PIP := $(ENV)/bin/python -m pip install -qq --disable-pip-version-check
+PIP := $(ENV)/bin/python -m pip install -qq --disable-pip-version-check --retries 10
 ALL_NEEDS := $(foreach name,run bags build,-r $(NEEDS)/$(name).txt)
 
 .PHONY: help demo test check fix lint types env env-dev build video clean FORCE

@@ -49,7 +49,7 @@ def download(folder: Path) -> Path:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise VideoError(f"{tool} is missing, and the video is taken from Debian's package {PACKAGE}")
-    plain = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root")
+    plain = ("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "-o", "Acquire::Retries=3")
     complaint = run(*plain, "download", PACKAGE, folder=folder)
     if complaint:
         for name in ("state/lists/partial", "cache/archives/partial"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -14,13 +14,41 @@ from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.progress import Progress
+from alstm_ros.evaluation.read_ahead import ahead, walking
 from alstm_ros.evaluation.sinks import RunInfo, open_sinks
 from alstm_ros.evaluation.sources import AnyFrame, DetectionFrame, Source
 from alstm_ros.options import replace
 from alstm_ros.pipeline import Detector, Frame, Pipeline
-from alstm_ros.types import FrameResult
+from alstm_ros.types import Detections, FrameResult
 
-Step = Callable[[AnyFrame], FrameResult]
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One frame's way in two halves: that of frame k + 1 may begin before the second of frame k has ended.
+
+    Attributes:
+        detect: the first half.
+        track: the second; is given the frames in their order.
+        ahead: so many detected frames may wait for their second half; 0 does one half after the other.
+    """
+
+    detect: Callable[[AnyFrame], Detections]
+    track: Callable[[AnyFrame, Detections], FrameResult]
+    ahead: int = 0
+
+    def __call__(self, frame: AnyFrame) -> FrameResult:
+        """All of one frame's way."""
+        return self.track(frame, self.detect(frame))
+
+    def detected(self, source: Source) -> Generator[tuple[int, AnyFrame, Detections], None, None]:
+        """Every frame with its number and detections; the detector has a thread of its own where `ahead` is above 0."""
+        found = self._in_turn(source)
+        return ahead(found, self.ahead, "detect-ahead") if self.ahead else found
+
+    def _in_turn(self, source: Source) -> Generator[tuple[int, AnyFrame, Detections], None, None]:
+        with walking(source) as frames:
+            for number, frame in frames:
+                yield number, frame, self.detect(frame)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +106,32 @@ def image_step(config: Config, detector: Detector) -> Step:
     pipeline = Pipeline(replace(config, {"cameras": ()}), detector)
     detector.settle()
 
-    def step(frame: AnyFrame) -> FrameResult:
-        if not isinstance(frame, Frame):
-            raise DataError("A detector needs images; this source holds detections.")
-        return pipeline.process(frame)
+    def track(frame: AnyFrame, found: Detections) -> FrameResult:
+        return pipeline.track(_image(frame), found)
 
-    return step
+    return Step(lambda frame: pipeline.detect([_image(frame)])[0], track, ahead=1)
+
+
+def _image(frame: AnyFrame) -> Frame:
+    if not isinstance(frame, Frame):
+        raise DataError("A detector needs images; this source holds detections.")
+    return frame
 
 
 def detection_step(config: Config) -> Step:
     """Tracking from detections that were made before."""
     tracker = TrackManager(config, IdCounter())
 
-    def step(frame: AnyFrame) -> FrameResult:
-        if not isinstance(frame, DetectionFrame):
-            raise DataError("This source holds images; they need a detector.")
-        return tracker.update(frame.detections, frame.stamp_ns, frame.camera_motion)
+    def track(frame: AnyFrame, found: Detections) -> FrameResult:
+        return tracker.update(found, frame.stamp_ns, _detected(frame).camera_motion)
 
-    return step
+    return Step(lambda frame: _detected(frame).detections, track)
+
+
+def _detected(frame: AnyFrame) -> DetectionFrame:
+    if not isinstance(frame, DetectionFrame):
+        raise DataError("This source holds images; they need a detector.")
+    return frame
 
 
 def replay(source: Source, step: Step, outputs: list[Path], info: RunInfo, *, quiet: bool = False) -> Replayed:
@@ -119,9 +155,9 @@ def replay(source: Source, step: Step, outputs: list[Path], info: RunInfo, *, qu
     seen: set[int] = set()
     progress = Progress(source.name, source.length, quiet=quiet)
     with open_sinks(outputs, info) as sinks:
-        with stop_politely() as stopped:
-            for number, frame in source:
-                result = step(frame)
+        with stop_politely() as stopped, contextlib.closing(step.detected(source)) as detected:
+            for number, frame, found in detected:
+                result = step.track(frame, found)
                 for sink in sinks:
                     sink.write(number, frame, result)
                 seen.update(result.tracks.ids[result.tracks.published].tolist())

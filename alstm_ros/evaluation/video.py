@@ -9,6 +9,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
 
 from alstm_ros.errors import DataError
 from alstm_ros.pipeline import Frame
@@ -51,10 +52,11 @@ class Video:
         with av.open(str(self._path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
+            reformatter = VideoReformatter()  # one for all: its tables are made once
             try:
                 for number, picture in enumerate(container.decode(stream), 1):
                     time = picture.time if picture.time is not None else (number - 1) / self._fps
-                    image = picture.to_ndarray(format="bgr24")
+                    image = reformatter.reformat(picture, format="bgr24").to_ndarray()
                     yield number, Frame(np.asarray(image, np.uint8), round(time * SECOND))
             except FFmpegError as error:
                 self.problems.append(f"{self._path.name} is damaged after {number} frames: {error}.")

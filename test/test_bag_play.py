@@ -1,7 +1,8 @@
 """What `alstm track` writes is what a player publishes: its bytes go over DDS as they are and arrive as messages.
 
-`ros2 bag play` itself is no package of the environment that the tests run in; like it, the player here opens a generic
-publisher for each topic with the type that the file names, and hands it the file's bytes in the order of their times.
+`ros2 bag play` itself is no package of the environment that the tests run in; like it, the player here opens a
+publisher for each topic with the type and the quality of service that the file names, and hands it the file's bytes in
+the order of their times.
 """
 
 from __future__ import annotations
@@ -13,10 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 import recordings
+import yaml
 from blobs import Blobs
+from mcap.reader import make_reader
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, LivelinessPolicy, QoSProfile, ReliabilityPolicy
 from ros_harness import Ros
 from ros_process import domain
 
@@ -40,6 +44,29 @@ def walkers(number: int) -> Image:
     return picture
 
 
+def offers(path: Path) -> dict[str, QoSProfile]:
+    """What `ros2 bag play` offers for each topic, read as rosbag2_storage_mcap does since Jazzy."""
+    with path.open("rb") as file:
+        reader = make_reader(file)
+        [record] = [item for item in reader.iter_metadata() if item.name == "rosbag2"]
+        assert "serialized_metadata" not in record.metadata  # then the policies are numbers, as they were before Iron
+        summary = reader.get_summary()
+    assert summary is not None
+    found = {}
+    for channel in summary.channels.values():
+        [policies] = yaml.safe_load(channel.metadata["offered_qos_profiles"])
+        assert policies["history"] == HistoryPolicy.KEEP_LAST
+        for name in ("deadline", "lifespan", "liveliness_lease_duration"):
+            assert policies[name]["sec"] * 10**9 + policies[name]["nsec"] == 2**63 - 1  # RMW_DURATION_INFINITE
+        found[channel.topic] = QoSProfile(
+            depth=max(policies["depth"], 10),  # the player's own depth
+            reliability=ReliabilityPolicy(policies["reliability"]),
+            durability=DurabilityPolicy(policies["durability"]),
+            liveliness=LivelinessPolicy(policies["liveliness"]),
+        )
+    return found
+
+
 @pytest.mark.ros
 def test_a_written_bag_can_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recordings, "scene", walkers)
@@ -53,13 +80,17 @@ def test_a_written_bag_can_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyP
         ros = Ros(number)
         try:
             arrived = {name: ros.collect(kind, name) for name, kind in kinds.items()}
-            players = {name: ros.node.create_publisher(kind, name, 100) for name, kind in kinds.items()}
+            offered = offers(tmp_path / "x.mcap")
+            players = {name: ros.node.create_publisher(kind, name, offered[name]) for name, kind in kinds.items()}
             ros.until(lambda: all(player.get_subscription_count() for player in players.values()), "the subscribers")
             played: dict[str, int] = dict.fromkeys(kinds, 0)
             for message in written.read(list(kinds)):
                 players[message.topic].publish(bytes(message.data))
                 played[message.topic] += 1
             ros.until(lambda: all(len(arrived[name]) == played[name] for name in kinds), "the messages")
+            latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+            late = ros.collect(kinds["/alstm/labels"], "/alstm/labels", latched)
+            ros.until(lambda: late, "the labels, for who comes late")
         finally:
             ros.close()
     assert played["/alstm/detections"] == played["/alstm/tracks"] == 12

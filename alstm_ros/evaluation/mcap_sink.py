@@ -15,6 +15,18 @@ from alstm_ros.types import FrameResult
 
 NODE = "/alstm"
 TOPICS = {"labels": LABELS, "detections": DETECTIONS, "tracks": TRACKS, "events": EVENT}
+LATCHED = ("labels",)
+"""Topics that the node publishes once, for whoever comes later."""
+
+
+def offered(*, latched: bool) -> str:
+    """What a publisher offered, as rosbag2 wrote it until Iron: numbers of rmw's policies, which every player reads."""
+    forever = "{sec: 9223372036, nsec: 854775807}"
+    return (
+        f"- history: 1\n  depth: {1 if latched else 10}\n  reliability: 1\n  durability: {1 if latched else 2}\n"
+        f"  deadline: {forever}\n  lifespan: {forever}\n"
+        f"  liveliness: 1\n  liveliness_lease_duration: {forever}\n  avoid_ros_namespace_conventions: false\n"
+    )
 
 
 class McapBag:
@@ -31,6 +43,8 @@ class McapBag:
         self._file = self._part.part.open("wb")
         self._writer = Writer(self._file)
         self._writer.start(profile="ros2", library="alstm_ros")
+        # Players since Jazzy take a file without this record for one of theirs, whose policies are words.
+        self._writer.add_metadata("rosbag2", {"ROS_DISTRO": "humble"})
         self._messages = Messages(info.classes, info.id_prefix)
         self._threshold = info.threshold
         self._schemas = {
@@ -56,6 +70,7 @@ class McapBag:
             topic="/".join(part for part in (NODE, camera, name) if part),
             message_encoding="cdr",
             schema_id=self._schemas[TOPICS[name]],
+            metadata={"offered_qos_profiles": offered(latched=name in LATCHED)},
         )
 
     def _add(self, camera: str, name: str, number: int, stamp_ns: int, data: Any) -> None:

@@ -151,7 +151,7 @@ def test_the_command_prints_the_model_as_json(tmp_path: Path, capsys: pytest.Cap
 
 
 def test_two_processes_train_one_network_under_torchrun(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29517"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command += ["-m", "alstm_ros.cli", "train", str(ROOT / "config" / "train.yaml"), *SMALL, "--output", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=240)
@@ -161,7 +161,7 @@ def test_two_processes_train_one_network_under_torchrun(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "said"),
-    [("steps", "no '='"), ("colour=1", "no training parameter 'colour'"), ("batch=many", "'batch' is 'many'")],
+    [("steps", "lacks its '='"), ("colour=1", "no training parameter 'colour'"), ("batch=many", "'batch' is 'many'")],
 )
 def test_a_wrong_change_is_refused_with_a_sentence(change: str, said: str) -> None:
     with pytest.raises(ConfigError, match=said):

@@ -18,6 +18,7 @@ from blobs import Blobs
 
 from alstm_ros import cli
 from alstm_ros.config import Config
+from alstm_ros.evaluation import parallel
 from alstm_ros.evaluation.bag import Bag
 from alstm_ros.evaluation.commands import track as command
 from alstm_ros.evaluation.interfaces import HERE, typestore
@@ -221,8 +222,14 @@ def test_many_sources_at_once(sequence: Path, tmp_path: Path, where: str, capsys
     ],
 )
 def test_refusals_are_sentences(
-    sequence: Path, bag: Path, arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+    sequence: Path,
+    bag: Path,
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(parallel, "CONNECT", "1s")
     (sequence / "old.bag").touch()
     given = [text.replace("{walk}", str(sequence)).replace("{bag}", str(bag)) for text in arguments]
     assert track(*given) == 2

@@ -10,6 +10,9 @@ from joblib import Parallel, delayed, parallel_config
 
 from alstm_ros.errors import ConfigError, DependencyError
 
+CONNECT = "30s"
+"""Time for a Dask scheduler to answer; it may have much else to do."""
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -55,6 +58,6 @@ def _client(address: str) -> Any:
     except ImportError as error:
         raise DependencyError("--dask needs the Python package 'distributed'; install it with pip.") from error
     try:
-        return Client(address, timeout="5s")  # type: ignore[no-untyped-call]
+        return Client(address, timeout=CONNECT)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:
         raise ConfigError(f"No Dask scheduler answers at {address}: {error}.") from error

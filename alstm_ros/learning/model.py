@@ -41,7 +41,7 @@ class ModelConfig:
     pair: int = 48
     bound: float = 0.6
     shift: float = 0.15
-    lift: float = 3.0
+    lift: float = 1.5
     appearance: bool = True
 
     @property

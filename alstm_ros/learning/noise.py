@@ -68,8 +68,8 @@ class Noise:
     jitter: float = 0.015
     tails: float = 0.3
     shrink: float = 0.4
-    bias: float = 0.15
-    lasting: float = 0.6
+    bias: float = 0.1
+    lasting: float = 0.65
     memory: float = 0.2
     score: float = 2.8
     spread: float = 0.9
@@ -105,18 +105,18 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
     def between(low: float, high: float) -> float:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
-    poor = rng.random() < 0.15
+    poor, keen = rng.random() < 0.15, rng.random() < 0.4  # keen ones find what is hidden, and are not sure of it
     return Noise(
         jitter=between(0.02, 0.06) if poor else between(0.006, 0.035),
         tails=float(rng.uniform(0.0, 0.6)),
-        shrink=float(rng.uniform(0.0, 1.0)) if rng.random() < 0.6 else 0.0,
-        bias=float(rng.uniform(0.0, 0.3)),
-        lasting=float(rng.uniform(0.3, 0.68)),
-        memory=between(0.1, 0.6),
+        shrink=float(rng.uniform(0.0, 0.8)) if rng.random() < 0.5 else 0.0,
+        bias=float(rng.uniform(0.0, 0.2)),
+        lasting=float(rng.uniform(0.4, 0.8)),
+        memory=between(0.1, 0.4),
         score=float(rng.uniform(1.2, 2.8) if poor else rng.uniform(2.0, 4.6)),
-        spread=float(rng.uniform(0.4, 1.1)),
-        hiding=float(rng.uniform(0.0, 3.0)),
-        blind=float(rng.uniform(-0.1, 0.6)),
+        spread=float(rng.uniform(0.4, 1.2)),
+        hiding=float(rng.uniform(1.5, 5.0) if keen else rng.uniform(0.0, 3.0)),
+        blind=-1.0 if keen else float(rng.uniform(0.0, 0.6)),
         small=float(rng.uniform(0.0, 2.5) if poor else rng.uniform(0.0, 1.2)),
         drop=between(0.02, 0.15) if poor else between(0.003, 0.06),
         clutter=between(0.5, 8.0) if poor else between(0.1, 4.0),

@@ -23,7 +23,7 @@ from alstm_ros.learning import losses
 from alstm_ros.learning.data import Batch, DataConfig, make_batch, make_tape, split
 from alstm_ros.learning.export import export
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
-from alstm_ros.learning.pairs import load_all
+from alstm_ros.learning.pairs import load_all, parted
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.scenes import Scene, cut, read_scene
 from alstm_ros.learning.weights import blended, read_model
@@ -43,18 +43,20 @@ class LossConfig:
         score: weight of the refined scores' cross-entropy.
         same: weight of the association confidence's cross-entropy.
         smooth: weight of the Huber on second differences.
+        calm: weight of how far boxes and scores are moved, so that little is done for little.
         small: weight of the mean square of corrections, which keeps the network silent where the rules are right.
     """
 
     kind: str = "assignment"
     smoothness: str = "second"
     association: float = 2.0
-    keep: float = 6.0
+    keep: float = 10.0
     hard: float = 0.5
     box: float = 0.1
     score: float = 0.5
     same: float = 0.5
     smooth: float = 0.01
+    calm: float = 0.03
     small: float = 0.05
 
 
@@ -145,6 +147,7 @@ def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple
         "score": losses.chances(refined_score, score.clamp(min=0), (score >= 0).float()),
         "same": losses.chances(out["same"], same.clamp(min=0), (same >= 0).float()),
         "smooth": losses.smoothness(triples, torch.zeros_like(triples), threes, config.smoothness),
+        "calm": losses.boxes(refined, torch.zeros_like(goal), real) + out["lift"].square().mean(),
         "small": pairs.correction.square().mean() if len(pairs.correction) else pairs.correction.sum(),
     }
     total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
@@ -296,6 +299,7 @@ def _prepare(data: DataConfig, model: str | None) -> None:
         whole = read_scene(folder)
         sources.append(cut(whole, 0, len(whole) // 2))
     recordings = load_all(Path(data.bootstrapped)) if data.bootstrapped else []
+    recordings = [parted(pairs, data.held)[0] for pairs in recordings]
     _WORKER.update(data=data, sources=sources, recordings=recordings, inner=None)
     if model is not None:
         _WORKER["inner"] = open_associator(model)

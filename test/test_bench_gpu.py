@@ -22,7 +22,7 @@ SHIPPED = sorted((ROOT / "alstm_ros" / "models").glob("*.onnx"))
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "bench.gpu", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=800, check=False)
 
 
 @pytest.mark.skipif(tensorrt_api.driver_present(), reason="there is a driver here")

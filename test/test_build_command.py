@@ -108,5 +108,5 @@ def test_two_commands_at_once_build_once(model: Path, tmp_path: Path) -> None:
         subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=Path(__file__).parents[1])
         for _ in range(2)
     ]
-    reports = [json.loads(process.communicate(timeout=120)[0]) for process in started]
+    reports = [json.loads(process.communicate(timeout=600)[0]) for process in started]
     assert sorted(report["engines"][0]["from_cache"] for report in reports) == [False, True]

@@ -70,7 +70,7 @@ class Demo:
 
     def finish(self) -> tuple[int, str, str]:
         """Exit code, stdout and stderr."""
-        out, err = self._process.communicate(timeout=120)
+        out, err = self._process.communicate(timeout=600)
         return self._process.returncode, out, err
 
 

@@ -216,7 +216,7 @@ def test_two_processes_build_once(cache: PlanCache) -> None:
                 print("loaded")
     """
     started = [start_python(code) for _ in range(3)]
-    answers = sorted(process.communicate(timeout=60)[0].strip() for process in started)
+    answers = sorted(process.communicate(timeout=300)[0].strip() for process in started)
     assert answers == ["built", "loaded", "loaded"]
     assert cache.load(KEY) == PLAN
 
@@ -294,5 +294,5 @@ def start_python(code: str) -> subprocess.Popen[str]:
 
 def run_python(code: str) -> subprocess.Popen[str]:
     process = start_python(code)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     return process

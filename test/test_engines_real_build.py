@@ -74,7 +74,7 @@ def test_a_program_that_ends_during_a_build_ends_well(tmp_path: Path) -> None:
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], cwd=Path(__file__).parents[1], capture_output=True, text=True,
-        timeout=120, check=False,
+        timeout=600, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "leaving\n", "")
     assert list((tmp_path / "engines").glob("*.engine")) == []

@@ -88,7 +88,7 @@ def call(desk: Path, *command: str) -> subprocess.CompletedProcess[str]:
         "XDG_CACHE_HOME": str(desk / "cache"),
         "OMP_NUM_THREADS": "1",
     }
-    return subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False, timeout=250)
+    return subprocess.run(command, cwd=desk, env=environment, capture_output=True, text=True, check=False, timeout=800)
 
 
 def test_evaluate_in_ci(desk: Path) -> None:

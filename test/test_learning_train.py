@@ -154,7 +154,7 @@ def test_two_processes_train_one_network_under_torchrun(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     command += ["-m", "alstm_ros.cli", "train", str(ROOT / "config" / "train.yaml"), *SMALL, "--output", str(tmp_path)]
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=240)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment, timeout=800)
     assert done.returncode == 0, done.stderr
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["done"] == 4
 

@@ -156,7 +156,7 @@ def test_interruption_leaves_whole_files(sequence: Path, tmp_path: Path) -> None
         assert process.poll() is None
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=300)
     assert process.returncode == 130
     assert b"interrupted" in said
     assert not list(tmp_path.glob("*.part"))

@@ -86,7 +86,7 @@ class TrainConfig:
     """
 
     seed: int = 0
-    steps: tuple[int, ...] = (500, 500, 600)
+    steps: tuple[int, ...] = (700, 700, 800)
     batch: int = 24
     rate: float = 2e-3
     decay: float = 1e-4

@@ -98,7 +98,11 @@ class AssociationConfig(_Group):
         live=True,
     )
     max_cost: float = option(
-        0.85, "A detection is never given to a track at a cost of this or more.", low=0.0, high=2.0, live=True
+        0.85,
+        "A detection is never given to a track at a cost of this or more; 1 and up is without overlap.",
+        low=0.0,
+        high=1.0,
+        live=True,
     )
     margin: float = option(
         0.4,

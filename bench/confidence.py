@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from alstm_ros.association import matcher
+from alstm_ros.association import matcher, matching
 from alstm_ros.association.associator import Candidates, Refinement
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import iou
@@ -57,10 +57,11 @@ class Margins:
         plain: Refinement,
     ) -> Refinement:
         """Remembers the margins and seconds lost of each match, by detection."""
-        cost = np.full((len(candidates.tracks), len(candidates.detections)), np.inf)
-        cost[candidates.rows, candidates.columns] = candidates.costs
         away = (candidates.tracks.unseen_ns[rows] - candidates.dt_ns) / 1e9
-        margins = matcher.margins(cost, rows, columns)
+        wide = len(candidates.detections)  # candidates are in the order of rows and columns
+        place = np.searchsorted(candidates.rows * wide + candidates.columns, rows * wide + columns)
+        costs = candidates.costs.astype(np.float64)
+        margins = matching.margins(candidates.rows, candidates.columns, costs, place, 1.0)
         self.seen = dict(zip(columns.tolist(), zip(*margins.T.tolist(), away.tolist(), strict=True), strict=True))
         return plain
 

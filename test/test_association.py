@@ -10,14 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from alstm_ros.association.cost import base_cost, class_mismatch, overlap
-from alstm_ros.association.matcher import best_of_each, confidence, margins
-from alstm_ros.association.matching import assign
+from alstm_ros.association.candidates import best_of_each
+from alstm_ros.association.cost import base_cost, overlap
+from alstm_ros.association.matcher import confidence, price
+from alstm_ros.association.matching import assign, margins
 from alstm_ros.association.motion import Motion
+from alstm_ros.association.near import touching, within
 from alstm_ros.association.scene import common_shift, median
-from alstm_ros.association.workspace import Workspace
+from alstm_ros.association.table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou
-from alstm_ros.types import Float64
+from alstm_ros.config import Config
+from alstm_ros.options import replace
+from alstm_ros.types import Detections, Float64, Int64
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -29,21 +33,19 @@ def some_boxes(rng: np.random.Generator, count: int) -> Float64:
     return np.concatenate([low, low + size], axis=1)
 
 
-def dense(similar: tuple[np.ndarray, np.ndarray, Float64], shape: tuple[int, int]) -> Float64:
-    rows, columns, values = similar
-    full = np.zeros(shape)
-    full[rows, columns] = values
-    return full
+def all_pairs(tracks: int, detections: int) -> tuple[Int64, Int64]:
+    rows, columns = np.indices((tracks, detections)).reshape(2, -1)
+    return rows.astype(np.int64), columns.astype(np.int64)
 
 
 @given(SEEDS, st.integers(0, 6), st.integers(0, 6))
 def test_overlap_is_iou_times_height_iou(seed: int, tracks: int, detections: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, tracks), some_boxes(rng, detections)
-    found = dense(overlap(a, b, np.zeros(tracks)), (tracks, detections))
+    found = overlap(a, b, np.zeros(tracks), *all_pairs(tracks, detections))
     tall_a, tall_b = a.copy(), b.copy()
     tall_a[:, [0, 2]] = tall_b[:, [0, 2]] = (0, 1)  # of equal width and place, so that only heights count
-    np.testing.assert_allclose(found, iou(a, b) * iou(tall_a, tall_b), atol=1e-12)
+    np.testing.assert_allclose(found, (iou(a, b) * iou(tall_a, tall_b)).ravel(), atol=1e-12)
 
 
 @given(SEEDS, st.floats(0, 50))
@@ -51,25 +53,46 @@ def test_margin_grows_both_boxes(seed: int, margin: float) -> None:
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, 4), some_boxes(rng, 5)
     grow = np.array([-margin, -margin, margin, margin])
-    with_margin = dense(overlap(a, b, np.full(4, margin)), (4, 5))
-    grown = dense(overlap(a + grow, b + grow, np.zeros(4)), (4, 5))
+    with_margin = overlap(a, b, np.full(4, margin), *all_pairs(4, 5))
+    grown = overlap(a + grow, b + grow, np.zeros(4), *all_pairs(4, 5))
     np.testing.assert_allclose(with_margin, grown, atol=1e-9)
 
 
+@given(SEEDS, st.integers(0, 30), st.integers(0, 30))
+def test_those_that_touch_are_found(seed: int, tracks: int, detections: int) -> None:
+    """Every pair that overlaps is there, in order, and none that is apart by more than rounding."""
+    rng = np.random.default_rng(seed)
+    a, b = some_boxes(rng, tracks), some_boxes(rng, detections)
+    keys = touching(a, b)
+    assert (np.diff(keys) > 0).all()
+    assert set(np.flatnonzero(iou(a, b) > 0).tolist()) == set(keys.tolist())
+
+
+@given(SEEDS, st.integers(0, 30), st.integers(0, 30))
+def test_those_within_reach_are_found(seed: int, tracks: int, detections: int) -> None:
+    rng = np.random.default_rng(seed)
+    a, b, reach = rng.uniform(0, 100, (tracks, 2)), rng.uniform(0, 100, (detections, 2)), rng.uniform(0, 50, tracks)
+    away = np.linalg.norm(a[:, None] - b, axis=2)
+    rows, columns = within(a, b, reach)
+    want = list(zip(*np.nonzero(away < reach[:, None]), strict=True))
+    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == want
+
+
 def test_cost_adds_up() -> None:
-    similar = (np.array([0]), np.array([1]), np.array([0.75]))
-    penalties = (np.array([0.0, 0.05]), np.array([0.2, 0.0]))
-    cost = base_cost(similar, np.array([0.9, 0.5]), np.array([0.4, 0.8]), penalties, 0.5, Workspace())
-    np.testing.assert_allclose(cost, [[1 + 0.25 + 0.2, 1 - 0.75 + 0.05], [1 + 0.05 + 0.2 + 0.05, 1 + 0.15 + 0.05]])
+    penalties = (np.array([0.05, 0.05]), np.array([0.2, 0.0]))
+    cost = base_cost(np.array([0.75, 0.0]), np.array([0.9, 0.5]), np.array([0.4, 0.8]), penalties, 0.5)
+    np.testing.assert_allclose(cost, [1 - 0.75 + 0.25 + 0.05 + 0.2, 1 + 0.15 + 0.05])
 
 
-def test_class_mismatch() -> None:
-    one, two = np.zeros(2, np.int64), np.array([0, 1, 0])
-    assert class_mismatch(one, np.zeros(3, np.int64)) is None
-    assert class_mismatch(one, np.zeros(0, np.int64)) is None
-    differ = class_mismatch(one, two)
-    assert differ is not None
-    assert differ.tolist() == [[False, True, False]] * 2
+def test_another_class_costs_more() -> None:
+    """Both detections are where the track is; the one of its class is taken, and the other costs the penalty more."""
+    boxes = np.array([[0, 0, 40, 80], [0, 0, 40, 80]], np.float32)
+    found = Detections(boxes, np.full(2, 0.9, np.float32), np.array([7, 3]))
+    table = TrackTable.start(np.array([1]), np.array([0]), found[np.array([1])], 0, 0)
+    config = replace(Config(), {"association.class_penalty": 0.25})
+    rows, columns, costs = price(table, boxes[1:].astype(np.float64), found, 0, 0, config, far=False)
+    assert (rows.tolist(), columns.tolist()) == ([0, 0], [0, 1])
+    assert costs[0] - costs[1] == pytest.approx(0.25)
 
 
 def best_by_trying(cost: Float64, limit: float) -> float:
@@ -83,12 +106,19 @@ def best_by_trying(cost: Float64, limit: float) -> float:
     return best
 
 
+def assigned(cost: Float64, limit: float) -> tuple[Int64, Int64]:
+    """The assignment of a full table."""
+    rows, columns = all_pairs(*cost.shape)
+    chosen = assign(rows, columns, cost.ravel(), limit)
+    return rows[chosen], columns[chosen]
+
+
 @given(SEEDS, st.integers(0, 4), st.integers(0, 5), st.floats(0, 1))
 def test_assignment_is_the_best_there_is(seed: int, tracks: int, detections: int, limit: float) -> None:
     rng = np.random.default_rng(seed)
     cost = rng.uniform(0, 1.2, (tracks, detections))
     cost[rng.random(cost.shape) < 0.2] = np.inf
-    rows, columns = assign(cost, limit, Workspace())
+    rows, columns = assigned(cost, limit)
     assert len(set(columns.tolist())) == len(columns)
     assert (np.diff(rows) > 0).all()
     assert (cost[rows, columns] < limit).all()
@@ -102,7 +132,7 @@ def test_assignment_of_many_is_that_of_all_at_once(seed: int, crowding: float) -
     rng, limit = np.random.default_rng(seed), 0.85
     cost = rng.uniform(0, 1, (60, 50))
     cost[rng.random(cost.shape) > crowding] = 1.2
-    rows, columns = assign(cost, limit, Workspace())
+    rows, columns = assigned(cost, limit)
     capped = np.minimum(cost, limit)
     whole = linear_sum_assignment(capped)
     good = capped[whole] < limit
@@ -115,18 +145,6 @@ def test_medians(seed: int, count: int) -> None:
     values = np.random.default_rng(seed).normal(0, 1, (count, 3))
     assert median(values).tobytes() == np.median(values, axis=0).tobytes()
     assert median(values[:, 0]) == np.median(values[:, 0])
-
-
-@given(SEEDS, st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), min_size=1, max_size=8))
-def test_workspace_gives_room_of_any_shape(seed: int, shapes: list[tuple[int, int]]) -> None:
-    """A matrix of one name never shares memory with one of another name."""
-    rng, room = np.random.default_rng(seed), Workspace()
-    for shape in shapes:
-        first, second = room.matrix("first", *shape), room.matrix("second", *shape)
-        value = rng.random()
-        first[:], second[:] = value, -1
-        assert first.shape == shape
-        assert (first == value).all()
 
 
 def started(rng: np.random.Generator, count: int) -> Motion:
@@ -206,10 +224,10 @@ def test_common_shift_needs_agreement() -> None:
 
 
 def test_margins_and_confidence() -> None:
-    cost = np.array([[0.1, 0.3, 5.0], [0.4, 0.2, np.inf]])
-    margin = margins(cost, np.array([0, 1]), np.array([0, 1]))
+    cost = np.array([0.1, 0.3, 5.0, 0.4, 0.2, np.inf])
+    margin = margins(*all_pairs(2, 3), cost, np.array([0, 4]), 1.0)
     np.testing.assert_allclose(margin, [[0.2, 0.3], [0.2, 0.1]])
-    alone = margins(np.array([[0.25]]), np.array([0]), np.array([0]))
+    alone = margins(*all_pairs(1, 1), np.array([0.25]), np.array([0]), 1.0)
     np.testing.assert_allclose(alone, [[0.75, 0.75]])
     sure = confidence(np.array([[0.8, 0.8], [0.05, 0.8], [0.8, 0.8]]), np.array([0.0, 0.0, 0.9]))
     assert sure[0] > sure[1]

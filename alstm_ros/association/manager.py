@@ -10,7 +10,6 @@ from alstm_ros.association.lstm import open_associator
 from alstm_ros.association.matcher import Match, match
 from alstm_ros.association.scene import SceneMotion
 from alstm_ros.association.table import TrackTable
-from alstm_ros.association.workspace import Workspace
 from alstm_ros.boxes import cxcywh_to_xyxy, iou, nms
 from alstm_ros.config import Config
 from alstm_ros.types import (
@@ -74,7 +73,6 @@ class TrackManager:
         self._events: list[TrackEvent] = []
         self._scene = SceneMotion()
         self._extent = np.zeros(2, np.float32)
-        self._room = Workspace()
         nothing = np.zeros(0, np.int64)
         self._table = TrackTable.start(nothing, nothing, Detections.empty(), 0, self._width)
 
@@ -112,9 +110,7 @@ class TrackManager:
         self._end(stamp_ns - self._table.seen_ns > round(self._config.tracks.lost_seconds * SECOND), stamp_ns)
         self._table.advance(dt_ns / SECOND, camera_motion)
 
-        matched = match(
-            self._table, detections, stamp_ns, dt_ns, self._config, self._associator, self._scene, self._room
-        )
+        matched = match(self._table, detections, stamp_ns, dt_ns, self._config, self._associator, self._scene)
         self._take(matched, detections, stamp_ns)
         found = np.full(len(self._table), -1, np.int64)
         found[matched.rows] = matched.columns

@@ -2,11 +2,10 @@
 
     python -m bench.detectors --ground-truth ../shared/data/pets09-s2l1/gt.txt --models default a.onnx b.onnx --json
 
-AP50 of the class person is taken on every tenth frame. Times are of one image at a time: fitting it into the network's
-input, the network, decoding and selecting; p50 over all frames and rounds, and the least. The features of every third
-frame's detections are given the identity of the ground truth that they overlap, and every pair so many frames apart is
-compared by its cosine: ROC AUC, where 0.5 is chance and 1 is that every pair of one person beats every pair of two. A
-third-party file without features is exported (`alstm export`), once with each kind of feature, and measured too.
+AP50 and times are measured as `bench/detector.py` does. The features of every third frame's detections are given the
+identity of the ground truth that they overlap, and every pair so many frames apart is compared by its cosine: ROC AUC,
+where 0.5 is chance and 1 is that every pair of one person beats every pair of two. A third-party file without features
+is exported (`alstm export`), once with each kind of feature, and measured too.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import argparse
 import json
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,14 +28,12 @@ from alstm_ros.boxes import iou
 from alstm_ros.config import Config
 from alstm_ros.detection import Detector
 from alstm_ros.detection.exporting import export
-from alstm_ros.evaluation.average_precision import average_precision
 from alstm_ros.options import replace
 from alstm_ros.types import Float32, Image, Int64
-from bench.detector import machine, percentiles, read_frames, read_truth
+from bench.detector import SCORED_FROM, machine, person_precision, read_frames, read_truth, stage_times
 
 EVERY = 3
 GAPS = (3, 30, 90)
-STAGES = ("fit", "network", "decode")
 SURE = 0.25
 
 
@@ -83,46 +79,17 @@ def appearance_auc(frames: Int64, ids: Int64, features: Float32, gap: int) -> di
     return {"frames_apart": gap, "auc": round(float(area), 4), "same": len(one), "different": len(other)}
 
 
-def times(detector: Detector, images: list[Image], rounds: int) -> dict[str, Any]:
-    """Milliseconds of each stage, after one round to warm up."""
-    taken: list[list[int]] = []
-    for turn in range(rounds + 1):
-        for image in images:
-            marks = [time.perf_counter_ns()]
-            [batch] = detector.batches([image])
-            marks.append(time.perf_counter_ns())
-            outputs = detector.run(batch)
-            marks.append(time.perf_counter_ns())
-            detector.select(detector.decode(outputs, batch)[0], batch.fits[0])
-            marks.append(time.perf_counter_ns())
-            if turn:
-                taken.append(marks)
-    split = np.diff(np.array(taken), axis=1) / 1e6
-    total = split.sum(axis=1)
-    line: dict[str, Any] = {"milliseconds": percentiles(total) | {"least": round(float(total.min()), 2)}}
-    for i, stage in enumerate(STAGES):
-        line[stage] = {
-            "p50": round(float(np.median(split[:, i])), 2),
-            "least": round(float(split[:, i].min()), 2),
-        }
-    return line
-
-
 def measure(config: Config, images: list[Image], truths: list[Float32], video: Path, truth: Path, rounds: int) -> Any:
     """One model's line."""
     detector = detection.load(config)
-    person = replace(config, {"detector.classes": ("person",)})
     line: dict[str, Any] = {"decoder": detector.layout, "size": f"{detector.canvas.height}x{detector.canvas.width}"}
-    detector.configure(replace(person, {"detector.score_threshold": 0.01}))
-    found = [detector([image])[0] for image in images]
-    curve = average_precision([f.boxes for f in found], [f.scores for f in found], truths)
-    f1, score = curve.best_f1()
-    line |= {"ap50": round(curve.average_precision, 4), "f1": round(f1, 4), "f1_score": round(score, 3)}
-    detector.configure(replace(person, {"detector.score_threshold": 0.1}))
-    line |= times(detector, images, rounds)
+    detector.configure(replace(config, {"detector.score_threshold": SCORED_FROM}))
+    line |= person_precision(detector, images, truths)
+    detector.configure(config)
+    line |= stage_times(detector, images, rounds)
     line["feature_width"] = detector.feature_width or 0
     if detector.feature_width:
-        detector.configure(replace(person, {"detector.score_threshold": SURE}))
+        detector.configure(replace(config, {"detector.classes": ("person",), "detector.score_threshold": SURE}))
         seen = identities(detector, video, truth)
         line["features"] = [appearance_auc(*seen, gap=gap) for gap in GAPS]
     detector.close()

@@ -29,7 +29,7 @@ from alstm_ros.types import Detections, Float32, Int64
 
 
 @dataclass(frozen=True, slots=True)
-class _Certain:
+class Certain:
     """What is certain of objects.
 
     Attributes:
@@ -43,7 +43,14 @@ class _Certain:
     alike: float
 
     @classmethod
-    def of(cls, pairs: Pairs, who: Int64, alike: float) -> _Certain:
+    def of(cls, pairs: Pairs, who: Int64, alike: float) -> Certain:
+        """What a recording shows.
+
+        Args:
+            pairs: the recording.
+            who: `(D,)` the object behind each detection, -1 where nobody knows.
+            alike: see the attributes.
+        """
         count = int(who.max(initial=-1)) + 1
         apart, on_top = np.zeros((count, count), bool), np.zeros((count, count), bool)
         labelled = np.unique(who[(pairs.objects >= 0) & (who >= 0)])
@@ -86,7 +93,7 @@ class _Recorder(Recorder):
     def __init__(
         self,
         scene: Scene,
-        certain: _Certain,
+        certain: Certain,
         rng: np.random.Generator,
         inner: LearnedAssociator | None,
         mistakes: float,
@@ -182,7 +189,7 @@ def bootstrap_tape(
         boxes=boxes[member],
         visible=np.ones(int(member.sum()), np.float32),
     )
-    certain = _Certain.of(replace(pairs, boxes=boxes), who, strict.duplicate)
+    certain = Certain.of(replace(pairs, boxes=boxes), who, strict.duplicate)
     recorder = _Recorder(scene, certain, rng, inner, mistakes, strict.slack)
     manager = TrackManager(config, IdCounter(), recorder)
     # whatever is not known passes for a second detection of something, which counts neither way

@@ -6,6 +6,7 @@ import argparse
 import dataclasses
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +19,12 @@ from tqdm import tqdm
 
 from alstm_ros.association.lstm import MODELS
 from alstm_ros.errors import ConfigError
-from alstm_ros.learning.pairs import NOBODY_LOOKED, load_all
+from alstm_ros.learning.export import export
+from alstm_ros.learning.held_out import Verdict, compare
+from alstm_ros.learning.pairs import NOBODY_LOOKED, load_all, parted
 from alstm_ros.learning.run_files import build, changed, values_of
 from alstm_ros.learning.train import TrainConfig, Trainer
-from alstm_ros.learning.weights import describe
+from alstm_ros.learning.weights import describe, read_model
 
 KINDS = ("association", "detector")
 """What a run's file says in `kind` that it trains; where it says nothing, the association."""
@@ -30,6 +33,7 @@ FINE_TUNING: Mapping[str, object] = {
     "batch": 16,
     "rate": 1e-3,
     "keep": 0.5,
+    "data.held": 0.2,
     "data.clips": 40,
     "data.frames": 200,
     "data.simulated": 1.0,
@@ -118,16 +122,17 @@ def fine_tuning(folder: Path, start: str, values: Mapping[str, object]) -> Train
         ModelError: the start is no network.
     """
     fixed = {"data.bootstrapped": str(folder), "start": start}
-    return build({**FINE_TUNING, **about(folder, start), **values, **fixed}, TrainConfig)
+    given = {**FINE_TUNING, **values, **fixed}
+    return build({**about(folder, start, build(given, TrainConfig).data.held), **given}, TrainConfig)
 
 
-def about(folder: Path, start: str) -> dict[str, object]:
+def about(folder: Path, start: str, held: float) -> dict[str, str]:
     """What the fine-tuned file says of its origin.
 
     Raises:
         DataError: the folder holds no bootstrapped recording.
     """
-    recordings = load_all(folder)
+    recordings = [parted(pairs, held)[0] for pairs in load_all(folder)]
     names = ", ".join(path.stem for path in sorted(folder.glob("*.npz")))
     frames = sum(len(pairs.numbers) for pairs in recordings)
     labelled = sum(len(np.unique(pairs.frames[pairs.objects != NOBODY_LOOKED])) for pairs in recordings)
@@ -163,15 +168,59 @@ def teach(config: TrainConfig, output: Path, *, as_json: bool) -> int:
                         board.add_scalar(f"loss/{name}", value, done)
 
             path = trainer.run(report)
+        verdict = settle(config, path) if trainer.rank == 0 else None
     finally:
         if trainer.ranks > 1:
             distributed.destroy_process_group()
     if trainer.rank == 0:
         if as_json:
-            print(json.dumps({"model": str(path), "steps": trainer.done, "losses": latest}))  # noqa: T201  # the answer
+            told = verdict and dataclasses.asdict(verdict) | {"better": verdict.better}
+            print(  # noqa: T201  # the answer
+                json.dumps({"model": str(path), "steps": trainer.done, "losses": latest, "held_out": told})
+            )
         else:
-            sys.stderr.write(f"The model is {path}; use it with association.model: {path}\n")
+            sys.stderr.write(sentences(config, path, verdict))
     return 0
+
+
+def settle(config: TrainConfig, path: Path) -> Verdict | None:
+    """Asks the held-out ends of the recordings, and puts the old network back where they see no sure gain.
+
+    Args:
+        config: of the run that is finished.
+        path: the file that it made.
+
+    Returns:
+        What they say; None where nothing was held out, or too little.
+    """
+    if not (config.data.bootstrapped and config.data.held):
+        return None
+    ends = [parted(pairs, config.data.held)[1] for pairs in load_all(Path(config.data.bootstrapped))]
+    before, start = path.with_name("before.onnx"), MODELS.get(config.start, Path(config.start))
+    if start.suffix == ".onnx":
+        shutil.copyfile(start, before)
+    else:
+        export(read_model(config.start), before, {"licence": "not told", "training_data": "not told"})
+    verdict = compare(ends, str(before), str(path), config.seed, config.recorders)
+    if verdict is None or verdict.better:
+        before.unlink()
+    else:
+        before.replace(path)
+    return verdict
+
+
+def sentences(config: TrainConfig, path: Path, verdict: Verdict | None) -> str:
+    """What a person is told at the end."""
+    use = f"The model is {path}; use it with association.model: {path}\n"
+    if verdict is None:
+        short = "The recordings are too short to hold out enough of them; judge the model on others.\n"
+        return use + (short if config.data.bootstrapped else "")
+    if verdict.better:
+        return f"On held-out clips of the recordings: {verdict}.\n{use}"
+    return (
+        f"On held-out clips of the recordings: {verdict}. That is no sure gain, so {path} holds the network "
+        f"as it was ({config.start}).\n"
+    )
 
 
 def refuse_another(checkpoint: Path, config: TrainConfig) -> None:

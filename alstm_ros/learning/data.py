@@ -36,12 +36,14 @@ class DataConfig:
         floor: detections of a lower score are left out.
         simulated: share of clips that are simulated scenes.
         bootstrapped: folder of a user's own recordings, as `alstm bootstrap` writes them; empty for none.
+        held: share of each of those recordings, its end, that is not trained on, see held_out.
         own: share of clips that are cut from those; the others are simulated or from the sequences.
         clips: clips recorded in each phase.
         frames: frames of a clip, at most.
         window: frames of a training window.
         lead: first frames of a window whose pairs are not judged, for tracks come without their past.
         mistakes: wrong matches forced on the tracker, a second, in half of the clips.
+        false: how many false detections the simulated detectors make, beside what was measured of real ones.
         reverse: whether half of the clips run backwards.
     """
 
@@ -51,12 +53,14 @@ class DataConfig:
     floor: float = 0.0
     simulated: float = 0.5
     bootstrapped: str = ""
+    held: float = 0.0
     own: float = 0.6
-    clips: int = 180
+    clips: int = 150
     frames: int = 240
     window: int = 48
     lead: int = 6
     mistakes: float = 0.1
+    false: float = 1.0
     reverse: bool = True
 
 
@@ -168,7 +172,8 @@ def make_tape(
     while len(clip.ids) == 0:
         clip = draw_clip(rng, sources, config)
     noise = draw_noise(rng, APPEARANCE)
-    noise = replace(noise, floor=max(noise.floor, config.floor))
+    false = {name: config.false * getattr(noise, name) for name in ("clutter", "shadow", "part", "double", "ghost")}
+    noise = replace(noise, floor=max(noise.floor, config.floor), **false)
     mistakes = config.mistakes if rng.random() < 0.5 else 0.0
     return record(clip, Detector(clip, noise, rng), rng, tracker, inner, mistakes)
 

@@ -110,6 +110,13 @@ class Pairs:
         )
 
 
+def parted(pairs: Pairs, share: float) -> tuple[Pairs, Pairs]:
+    """A recording's beginning and, of this share of its frames, its end; labels of pairs are left out."""
+    count = len(pairs.numbers)
+    first = count - round(share * count)
+    return pairs.at(np.arange(first)), pairs.at(np.arange(first, count))
+
+
 def load_all(folder: Path) -> list[Pairs]:
     """Every recording of a folder, in the order of their names.
 

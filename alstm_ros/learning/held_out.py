@@ -1,0 +1,148 @@
+"""Did fine-tuning help? Asked of recordings that nobody labelled: of their ends, which were not trained on.
+
+Clips of those ends are made harder as own_clips does it, and the tracker runs over them with the network as it was and
+as it is now. Who is who is known as far as strict tracklets reach, and that gives the accuracy of the association. The
+new network is believed only where it is better by more than the clips differ; otherwise the old one stays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from alstm_ros.association.lstm import open_associator
+from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.config import Config
+from alstm_ros.evaluation.parallel import run_all
+from alstm_ros.learning.bootstrap import Strictness
+from alstm_ros.learning.bootstrap_tape import Certain
+from alstm_ros.learning.identities import identities
+from alstm_ros.learning.own_clips import OwnClip, draw_own_clip
+from alstm_ros.learning.pairs import Pairs
+from alstm_ros.types import Detections, Float64, Int64
+
+CLIPS = 24
+FRAMES = 150
+LEAST = 100
+"""Held-out frames below which nothing can be told."""
+SURE = 1.64
+"""Standard errors above zero that a gain must lie: 95 % of a normal distribution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the held-out clips say.
+
+    Attributes:
+        clips: how many.
+        before: AssA of the network as it was, %, mean over the clips.
+        after: of the network as it is now.
+        error: standard error of the difference.
+    """
+
+    clips: int
+    before: float
+    after: float
+    error: float
+
+    @property
+    def better(self) -> bool:
+        """Whether the network surely got better."""
+        return self.after - self.before > SURE * self.error
+
+    def __str__(self) -> str:
+        """The numbers as a sentence's part."""
+        return (
+            f"AssA {self.before:.2f} before, {self.after:.2f} now ({self.after - self.before:+.2f} "
+            f"\u00b1 {self.error:.2f}, {self.clips} clips)"
+        )
+
+
+def compare(recordings: Sequence[Pairs], before: str, after: str, seed: int, jobs: int = 1) -> Verdict | None:
+    """Judges two networks on the same clips.
+
+    Args:
+        recordings: held-out parts.
+        before: a model, as `association.model` names it,
+        after: and another.
+        seed: of the clips.
+        jobs: processes.
+
+    Returns:
+        The verdict; None where the recordings are too short to tell.
+    """
+    if sum(len(pairs.numbers) for pairs in recordings) < LEAST:
+        return None
+    rng = np.random.default_rng([seed, 1])
+    long_enough = [pairs for pairs in recordings if len(pairs.numbers) > 1]
+    clips = [draw_own_clip(rng, long_enough, FRAMES) for _ in range(CLIPS)]
+    found = np.array(list(run_all(_judge, [(clip, before, after) for clip in clips], jobs, None)))
+    found = found[np.isfinite(found).all(axis=1)]
+    if len(found) < 2:
+        return None
+    gain = found[:, 1] - found[:, 0]
+    error = float(gain.std(ddof=1)) / math.sqrt(len(gain))
+    return Verdict(len(found), float(found[:, 0].mean()), float(found[:, 1].mean()), error)
+
+
+def _judge(task: tuple[OwnClip, str, str]) -> tuple[float, float]:
+    """AssA of one clip with either model."""
+    clip, before, after = task
+    return association_accuracy(clip, before), association_accuracy(clip, after)
+
+
+def association_accuracy(clip: OwnClip, model: str) -> float:
+    """AssA (Luiten et al., HOTA, IJCV 2021), %, of the tracker on a clip, as far as it is known who is who.
+
+    An id that goes to two objects costs where they certainly are two, not where one may be the other, come back.
+
+    Args:
+        clip: the detections.
+        model: what `association.model` names.
+
+    Returns:
+        The accuracy; NaN where nobody is known.
+    """
+    who = identities(clip.pairs)
+    certain = Certain.of(clip.pairs, who, Strictness().duplicate)
+    ids = followed(clip, model)
+    shown = (who >= 0) & ~clip.hidden
+    return _accuracy(who[shown], ids[shown], certain.apart)
+
+
+def followed(clip: OwnClip, model: str) -> Int64:
+    """`(D,)` the id that each detection of a clip gets, -1 for none."""
+    pairs = clip.pairs
+    config = Config()
+    associator = open_associator(model)() if model else None
+    rules = replace(config, association=replace(config.association, model=""))
+    manager = TrackManager(rules, IdCounter(), associator)
+    features = pairs.features if pairs.features.shape[1] else None
+    every = Detections(pairs.boxes, pairs.scores, pairs.classes, features)
+    sound = (pairs.boxes[:, 2:] > pairs.boxes[:, :2]).all(axis=1) & ~clip.hidden
+    starts = np.searchsorted(pairs.frames, np.arange(len(pairs.stamps_ns) + 1))
+    ids = np.full(len(pairs.frames), -1, np.int64)
+    for frame, stamp_ns in enumerate(pairs.stamps_ns.tolist()):
+        rows = starts[frame] + np.flatnonzero(sound[starts[frame] : starts[frame + 1]])
+        motion = pairs.motion[frame]
+        tracks = manager.update(every[rows], stamp_ns, motion if np.isfinite(motion).all() else None).tracks
+        hit = tracks.detection >= 0
+        ids[rows[tracks.detection[hit]]] = tracks.ids[hit]
+    return ids
+
+
+def _accuracy(who: Int64, ids: Int64, apart: np.ndarray) -> float:
+    """See association_accuracy; `apart` says of any two objects whether they certainly are two."""
+    followed = ids >= 0
+    if not followed.any():
+        return math.nan
+    known, rows = np.unique(ids[followed], return_inverse=True)
+    together = np.zeros((len(apart), len(known)))  # (objects, ids)
+    np.add.at(together, (who[followed], rows.reshape(-1)), 1)
+    length = np.bincount(who, minlength=len(apart)).astype(np.float64)
+    others: Float64 = apart.astype(np.float64) @ together  # detections of certainly other objects under an id
+    each = together / np.maximum(length[:, None] + others, 1)
+    return float(100 * (together * each).sum() / together.sum())

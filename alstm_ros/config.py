@@ -91,7 +91,7 @@ class AssociationConfig(_Group):
         "empty for the rules alone.",
     )
     trust: float = option(
-        1.0,
+        0.5,
         "How far the learned association's corrections of costs count; 0 leaves the decisions to the rules.",
         low=0.0,
         high=1.0,

@@ -23,6 +23,9 @@ from bench.association import SHOWN, ours, score, sets
 
 CHANGES: dict[str, list[str]] = {
     "full": [],
+    "rules-not-kept": ["loss.keep=1.0"],
+    "few-false": ["data.false=0.1"],
+    "not-calm": ["loss.calm=0.0"],
     "no-association": ["loss.association=0.0", "loss.hard=0.0"],
     "no-hard": ["loss.hard=0.0"],
     "no-box": ["loss.box=0.0"],
@@ -56,9 +59,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, required=True, help="folder of the runs; those that exist are resumed")
     parser.add_argument("--config", type=Path, default=Path("config/train.yaml"), help="the run that is changed")
     parser.add_argument("--only", default=",".join(CHANGES), help="which rows, by comma")
-    parser.add_argument("--sets", default="mot17-still,dancetrack,streets", help="which sets, by comma")
-    parser.add_argument("--steps", type=int, default=200, help="of each of two phases")
-    parser.add_argument("--clips", type=int, default=70, help="of each of two phases")
+    parser.add_argument("--sets", default="mot15,dancetrack,streets", help="which sets, by comma")
+    parser.add_argument("--steps", type=int, default=300, help="of each of two phases")
+    parser.add_argument("--clips", type=int, default=60, help="of each of two phases")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
     models = {name: train(name, args) for name in args.only.split(",")}

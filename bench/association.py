@@ -63,9 +63,9 @@ class Output:
 Contestant = Callable[[Case], Output]
 
 
-def ours(make_associator: Callable[[], Associator] | None, trust: float = 1.0) -> Contestant:
-    """Our tracker, with a learned association or without."""
-    config = replace(Config(), {"association.model": "", "association.trust": trust})
+def ours(make_associator: Callable[[], Associator] | None, trust: float | None = None) -> Contestant:
+    """Our tracker, with a learned association or without; `trust` in place of the default `association.trust`."""
+    config = replace(Config(), {"association.model": ""} | ({} if trust is None else {"association.trust": trust}))
 
     def run(case: Case) -> Output:
         manager = TrackManager(config, IdCounter(), make_associator() if make_associator else None)

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import partial
 
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import option, validate
+
+_unit = partial(option, low=0.0, high=1.0, live=True)
+"""A number from 0 to 1 that may change while the node runs."""
 
 
 class _Group:
@@ -59,20 +63,10 @@ class DetectorConfig(_Group):
         0, "Height in pixels at which the network runs; 0 takes the model file's own.", low=0, high=4096
     )
     width: int = option(0, "Width in pixels at which the network runs; 0 takes the model file's own.", low=0, high=4096)
-    score_threshold: float = option(
-        0.1,
-        "Detections below this score are dropped before the tracker sees them. Low ones still hold tracks.",
-        low=0.0,
-        high=1.0,
-        live=True,
+    score_threshold: float = _unit(
+        0.1, "Detections below this score are dropped before the tracker sees them. Low ones still hold tracks."
     )
-    nms_threshold: float = option(
-        0.6,
-        "A box goes when it overlaps a better one of its class by more than this IoU.",
-        low=0.0,
-        high=1.0,
-        live=True,
-    )
+    nms_threshold: float = _unit(0.6, "A box goes when it overlaps a better one of its class by more than this IoU.")
     max_detections: int = option(
         300, "At most so many detections a frame, the best ones.", low=1, high=10000, live=True
     )
@@ -90,19 +84,11 @@ class AssociationConfig(_Group):
         "The learned association's ONNX file: a path, or 'default' for the one that comes with the package; "
         "empty for the rules alone.",
     )
-    trust: float = option(
-        0.5,
-        "How far the learned association's corrections of costs count; 0 leaves the decisions to the rules.",
-        low=0.0,
-        high=1.0,
-        live=True,
+    trust: float = _unit(
+        0.5, "How far the learned association's corrections of costs count; 0 leaves the decisions to the rules."
     )
-    max_cost: float = option(
-        0.85,
-        "A detection is never given to a track at a cost of this or more; 1 and up is without overlap.",
-        low=0.0,
-        high=1.0,
-        live=True,
+    max_cost: float = _unit(
+        0.85, "A detection is never given to a track at a cost of this or more; 1 and up is without overlap."
     )
     margin: float = option(
         0.4,
@@ -114,18 +100,10 @@ class AssociationConfig(_Group):
     score_weight: float = option(
         0.15, "Cost of a score that differs by 1 from the track's last one.", low=0.0, high=2.0, live=True
     )
-    low_score_penalty: float = option(
-        0.2, "Added to the cost of a detection whose score is below `tracks.high_score`.", low=0.0, high=1.0, live=True
-    )
-    lost_penalty: float = option(
-        0.05, "Added to the cost of a track that was not seen in the last frame.", low=0.0, high=1.0, live=True
-    )
-    lost_growth: float = option(
-        0.04,
-        "Added to the cost of a track for each second for which it was not seen, 3 at most.",
-        low=0.0,
-        high=1.0,
-        live=True,
+    low_score_penalty: float = _unit(0.2, "Added to the cost of a detection whose score is below `tracks.high_score`.")
+    lost_penalty: float = _unit(0.05, "Added to the cost of a track that was not seen in the last frame.")
+    lost_growth: float = _unit(
+        0.04, "Added to the cost of a track for each second for which it was not seen, 3 at most."
     )
     common_motion: bool = option(
         default=True,
@@ -154,19 +132,11 @@ class MotionConfig(_Group):
 class TracksConfig(_Group):
     """`tracks.*`: birth, life and death of tracks."""
 
-    high_score: float = option(
-        0.6, "Detections below this score only hold tracks that nothing better holds.", low=0.0, high=1.0, live=True
-    )
-    low_score: float = option(0.1, "Detections below this score are left alone.", low=0.0, high=1.0, live=True)
-    birth_score: float = option(
-        0.7, "A track is born only of a detection of at least this score.", low=0.0, high=1.0, live=True
-    )
-    birth_overlap: float = option(
-        0.6,
-        "No track is born of a detection that overlaps a tracked one by more than this IoU.",
-        low=0.0,
-        high=1.0,
-        live=True,
+    high_score: float = _unit(0.6, "Detections below this score only hold tracks that nothing better holds.")
+    low_score: float = _unit(0.1, "Detections below this score are left alone.")
+    birth_score: float = _unit(0.7, "A track is born only of a detection of at least this score.")
+    birth_overlap: float = _unit(
+        0.6, "No track is born of a detection that overlaps a tracked one by more than this IoU."
     )
     confirm_hits: int = option(
         2,
@@ -175,9 +145,7 @@ class TracksConfig(_Group):
         high=100,
         live=True,
     )
-    confirm_score: float = option(
-        0.85, "A newborn track of at least this score is confirmed at once.", low=0.0, high=1.0, live=True
-    )
+    confirm_score: float = _unit(0.85, "A newborn track of at least this score is confirmed at once.")
     lost_seconds: float = option(
         2.5, "A track that has not been detected for longer than this ends.", low=0.0, high=60.0, live=True
     )

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from walked_labels import evaluate, renamed, walk, write_text
 
+from alstm_ros.errors import DataError
 from alstm_ros.evaluation.pairing import benchmark_of, find_results, find_truths, pair
 from alstm_ros.evaluation.reading import read_truth
 
@@ -120,6 +121,15 @@ def test_pairing(tmp_path: Path) -> None:
     assert benchmark_of(truths["MOT17-02"]) == "MOT17"
     write_text(other, truth)  # classes are -1 then
     assert benchmark_of(other) == "MOT15"
+
+
+def test_a_folder_may_hold_a_result_in_several_formats(tmp_path: Path) -> None:
+    for name in ("one.txt", "one.jsonl", "one.mcap", "one.mp4", "two.txt", "two.mcap"):
+        (tmp_path / name).write_bytes(b"")
+    found = find_results([tmp_path])
+    assert {name: path.suffix for name, path in found.items()} == {"one": ".jsonl", "two": ".mcap"}
+    with pytest.raises(DataError, match="may be given once"):
+        find_results([tmp_path / "one.txt", tmp_path / "one.jsonl"])
 
 
 def test_report_cuts_out_images(runs: Path, tmp_path: Path) -> None:

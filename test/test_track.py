@@ -24,6 +24,7 @@ from alstm_ros.evaluation.commands import track as command
 from alstm_ros.evaluation.interfaces import HERE, typestore
 from alstm_ros.evaluation.mot import read_camera_motion, read_labels, read_sequence
 from alstm_ros.evaluation.progress import Progress, duration
+from alstm_ros.evaluation.reading import read_result
 from alstm_ros.evaluation.video import Video
 from alstm_ros.types import Image
 
@@ -100,7 +101,33 @@ def test_all_outputs_tell_the_same(bag: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 def _is_shown(item: dict[str, Any]) -> bool:
-    return bool(item["state"] == "confirmed" and item["detection"] is not None)
+    return bool(item["published"])
+
+
+def test_what_coasts_is_scored_from_every_format(tmp_path: Path, bag: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def hidden_twice(number: int) -> Image:
+        picture = two_walkers(number)
+        picture[:60] *= number not in {16, 17}
+        return picture
+
+    monkeypatch.setattr(recordings, "scene", hidden_twice)
+    bag = recordings.write_bag(tmp_path / "hidden", range(1, 26))
+    out = {suffix: tmp_path / f"x{suffix}" for suffix in (".txt", ".jsonl", ".mcap")}
+    changes = ("--set", "output.coast_seconds=0.15")
+    assert track(bag, *changes, *(part for path in out.values() for part in ("--output", path))) == 0
+    found = {suffix: read_result(path).labels for suffix, path in out.items()}
+    lines = [json.loads(line) for line in out[".jsonl"].read_text(encoding="utf-8").splitlines()]
+    coasting = [item for line in lines for item in line["tracks"] if item["published"] and item["detection"] is None]
+    assert coasting
+    for suffix, labels in found.items():
+        assert len(labels) == 50 - 2 + len(coasting), suffix
+        np.testing.assert_array_equal(labels.frames, found[".txt"].frames)
+        np.testing.assert_allclose(labels.boxes, found[".txt"].boxes, atol=0.011)
+    raw = read_result(out[".jsonl"]).raw
+    other = read_result(out[".mcap"]).raw
+    assert raw is not None
+    assert other is not None
+    np.testing.assert_allclose(raw.boxes, other.boxes, atol=0.002)
 
 
 def test_bag_is_read_by_mcap_s_own_decoder(sequence: Path, tmp_path: Path) -> None:

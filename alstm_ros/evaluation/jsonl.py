@@ -72,6 +72,7 @@ def _tracks(tracks: Tracks, names: tuple[str, ...], prefix: str) -> list[dict[st
         tracks.unseen_ns.tolist(),
         tracks.detection.tolist(),
         _rounded(tracks.confidences, 4),
+        tracks.published.tolist(),
         strict=True,
     )
     return [
@@ -86,8 +87,9 @@ def _tracks(tracks: Tracks, names: tuple[str, ...], prefix: str) -> list[dict[st
             "unseen_ns": unseen,
             "detection": detection if detection >= 0 else None,
             "confidence": confidence if confidence == confidence else None,  # noqa: PLR0124  # NaN, which JSON lacks
+            "published": published,
         }
-        for key, index, score, box, state, velocity, age, unseen, detection, confidence in columns
+        for key, index, score, box, state, velocity, age, unseen, detection, confidence, published in columns
     ]
 
 

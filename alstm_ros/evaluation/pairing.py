@@ -12,7 +12,8 @@ from alstm_ros.evaluation.reading import name_of, seqinfo_of
 from alstm_ros.evaluation.sinks import SINKS
 from alstm_ros.evaluation.trackeval_adapter import BENCHMARKS
 
-RESULTS = (".txt", ".jsonl", ".mcap", ".db3")
+RESULTS = (".jsonl", ".mcap", ".db3", ".txt")
+"""What tells most comes first: where a folder holds a name in several formats, that is one result."""
 TRUTHS = (".mcap", ".db3", ".zstd", ".txt", ".json")
 
 
@@ -72,12 +73,22 @@ def find_results(paths: Sequence[Path]) -> dict[str, Path]:
         files = [path]
         if path.is_dir() and not (path / "metadata.yaml").is_file():
             bags = [item for item in path.iterdir() if (item / "metadata.yaml").is_file()]
-            files = sorted([item for item in path.iterdir() if item.suffix in RESULTS] + bags)
+            files = _once([item for item in path.iterdir() if item.suffix in RESULTS] + bags)
         if not files:
             raise DataError(f"The folder {path} holds no results ({', '.join(SINKS)}).")
         for file in files:
             _add(found, name_of(file), file)
     return found
+
+
+def _once(files: Sequence[Path]) -> list[Path]:
+    """One file of each name, by RESULTS; two bags or two files of one suffix are left to be complained of."""
+    found: dict[str, list[Path]] = {}
+    for file in sorted(files, key=lambda item: RESULTS.index(item.suffix) if item.is_file() else 1):
+        same = found.setdefault(name_of(file), [])
+        if not same or same[0].suffix == file.suffix:
+            same.append(file)
+    return sorted(file for same in found.values() for file in same)
 
 
 def _add(found: dict[str, Path], name: str, file: Path) -> None:

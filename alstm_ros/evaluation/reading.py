@@ -140,8 +140,9 @@ def _read_jsonl(path: Path) -> Recording:
                 line = json.loads(text)
                 stamps[line["frame"]] = line["stamp_ns"]
                 for item in line["tracks"]:
-                    if item["state"] == "confirmed" and item["detection"] is not None:
-                        found = line["detections"][item["detection"]]
+                    seen = item["detection"] is not None
+                    if item.get("published", item["state"] == "confirmed" and seen):
+                        found = line["detections"][item["detection"]] if seen else item  # a published box may coast
                         _append(rows, line["frame"], item["id"], item["class"], item["box"], item["score"])
                         rows.raw_boxes.append(found["box"])
                         rows.raw_scores.append(found["score"])

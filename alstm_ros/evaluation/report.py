@@ -110,7 +110,7 @@ def _comparison(differences: Sequence[Difference]) -> str:
     for item in differences:
         digits = METRICS[item.metric].digits
         gap = item.here - item.there
-        sure = "good" if item.worse < 0.025 else "bad" if item.worse > 0.975 else ""
+        sure = "good" if item.worse < 0.025 else "bad" if item.worse > 0.975 and gap else ""
         limit = max(abs(item.low), abs(item.high), 1e-9) * 1.1
         rows.append(
             f"<tr><th>{item.metric}</th><td>{item.here:.{digits}f}</td><td>{item.there:.{digits}f}</td>"

@@ -80,7 +80,7 @@ class AssociationConfig(_Group):
     """`association.*`: deciding which detection is which object."""
 
     model: str = option(
-        "",
+        "default",
         "The learned association's ONNX file: a path, or 'default' for the one that comes with the package; "
         "empty for the rules alone.",
     )

@@ -215,8 +215,8 @@ def test_searched_are_all_live_parameters_that_act_on_tracks() -> None:
 
     known = searched(Config())
     everything = {name for name, option in options(Config()).items() if option.live}
-    assert everything - set(known) == {*LEFT_OUT, "detector.classes", "association.trust"}
-    assert "association.trust" in searched(replace(Config(), {"association.model": "default"}))
+    assert everything - set(known) == {*LEFT_OUT, "detector.classes"}
+    assert "association.trust" not in searched(replace(Config(), {"association.model": ""}))
     assert not any(name.startswith("detector.") for name in searched(Config(), images=False))
     for option in known.values():
         low, high = bounds(option)

@@ -27,6 +27,7 @@ from alstm_ros.learning.pairs import load_all, parted
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.scenes import Scene, cut, read_scene
 from alstm_ros.learning.weights import blended, read_model
+from alstm_ros.options import replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,4 +309,6 @@ def _prepare(data: DataConfig, model: str | None) -> None:
 def _tape(seed: tuple[int, ...]) -> Tape:
     inner = _WORKER["inner"]
     sources, recordings = _WORKER["sources"], _WORKER["recordings"]
-    return make_tape(seed, sources, _WORKER["data"], Config(), inner() if inner else None, recordings)
+    # it is to learn from what its own corrections lead to, however far the tracker trusts them later
+    tracker = replace(Config(), {"association.trust": 1.0})
+    return make_tape(seed, sources, _WORKER["data"], tracker, inner() if inner else None, recordings)

@@ -145,7 +145,7 @@ def test_the_file_says_what_it_is(model: Path) -> None:
 def test_margins_are_those_of_a_table() -> None:
     rng = np.random.default_rng(0)
     rows, columns = np.nonzero(rng.random((6, 7)) < 0.4)
-    costs = rng.integers(0, 6, len(rows)).astype(np.float32) / 4  # some alike
+    costs = np.asarray(rng.integers(0, 6, len(rows)) / 4, np.float32)  # some alike
     got = margins(6, 7, rows, columns, costs)
     for k in range(len(rows)):
         for side, index in enumerate((rows, columns)):

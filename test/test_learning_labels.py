@@ -98,7 +98,8 @@ def test_without_labels_box_and_score_losses_are_zero_and_move_no_weight() -> No
 
 def test_a_short_training_brings_the_boxes_to_where_the_person_put_them() -> None:
     tape, model = tape_of(attach(bootstrap(walkers(), Config()), labels())), network()
-    before = losses_of(tape, model.train())["box"].item()
+    first = losses_of(tape, model.train())
+    before, doubt = first["box"].item(), first["score"].item()
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
     for _ in range(60):
         optimiser.zero_grad()
@@ -107,7 +108,7 @@ def test_a_short_training_brings_the_boxes_to_where_the_person_put_them() -> Non
         optimiser.step()
     after = losses_of(tape, model)
     assert after["box"].item() < 0.3 * before
-    assert after["score"].item() < 0.1
+    assert after["score"].item() < 0.5 * doubt
 
 
 def test_labels_join_tracklets_and_cut_them() -> None:

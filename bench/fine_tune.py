@@ -32,7 +32,6 @@ from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.evaluation.video import Video
 from alstm_ros.learning import command
 from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.held_out import Verdict
 from alstm_ros.learning.run_files import changed
 from alstm_ros.learning.train import Trainer
 from alstm_ros.options import replace
@@ -62,10 +61,10 @@ def bootstrapped(cases: Sequence[Case], folder: Path) -> None:
         bootstrap(frames, Config()).save(folder / f"{case.name}.npz")
 
 
-def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> tuple[Path, Verdict | None]:
+def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> tuple[Path, command.Settled]:
     """What `alstm train --from FOLDER --model MODEL --output OUT CHANGES` writes, but for what is held against it.
 
-    The fine-tuned network is left as it is, so that its own gain is seen; with it comes the command's verdict.
+    The fine-tuned network is left as it is, so that its own gain is seen; with it comes what the command made of it.
     """
     config = command.fine_tuning(folder, model, changed(changes))
     path = Trainer(config, out).run(lambda _done, _total, _losses: None)
@@ -93,16 +92,15 @@ def measure(name: str, cases: list[Case], args: argparse.Namespace, scratch: Pat
         for seed in args.seeds:
             begin = time.perf_counter()
             out = scratch / f"{name}-{seed}"
-            path, verdict = fine_tuned(scratch / name, out, args.model, [f"seed={seed}", *args.changes])
+            path, settled = fine_tuned(scratch / name, out, args.model, [f"seed={seed}", *args.changes])
             seconds = time.perf_counter() - begin
-            told = {} if verdict is None else dataclasses.asdict(verdict)
-            shipped = verdict is None or verdict.better
-            answer["after"].append(judged(open_associator(str(path))) | {"seconds": seconds, "shipped": shipped} | told)
+            told = dataclasses.asdict(settled) | {"seconds": seconds}
+            answer["after"].append(judged(open_associator(str(path))) | told)
     for key in SHOWN:
         gains = [after[key] - answer["before"][key] for after in answer["after"]]
         answer[f"gain_{key}"] = summed(gains)
         answer[f"gain_{key}_of_what_is_written"] = summed(
-            [gain * after["shipped"] for gain, after in zip(gains, answer["after"], strict=True)]
+            [gain * (not after["kept"]) for gain, after in zip(gains, answer["after"], strict=True)]
         )
     return answer
 

@@ -9,9 +9,9 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import distributed
 from torch.utils.tensorboard import SummaryWriter
@@ -21,7 +21,7 @@ from alstm_ros.association.lstm import MODELS
 from alstm_ros.errors import ConfigError
 from alstm_ros.learning.export import export
 from alstm_ros.learning.held_out import Verdict, compare
-from alstm_ros.learning.pairs import NOBODY_LOOKED, load_all, parted
+from alstm_ros.learning.pairs import load_all, parted
 from alstm_ros.learning.run_files import build, changed, values_of
 from alstm_ros.learning.train import TrainConfig, Trainer
 from alstm_ros.learning.weights import describe, read_model
@@ -135,7 +135,7 @@ def about(folder: Path, start: str, held: float) -> dict[str, str]:
     recordings = [parted(pairs, held)[0] for pairs in load_all(folder)]
     names = ", ".join(path.stem for path in sorted(folder.glob("*.npz")))
     frames = sum(len(pairs.numbers) for pairs in recordings)
-    labelled = sum(len(np.unique(pairs.frames[pairs.objects != NOBODY_LOOKED])) for pairs in recordings)
+    labelled = sum(pairs.labelled for pairs in recordings)
     path = MODELS.get(start, Path(start))
     base = describe(path) if path.suffix == ".onnx" else {}
     told = base.get("training_data", "not told")
@@ -168,59 +168,75 @@ def teach(config: TrainConfig, output: Path, *, as_json: bool) -> int:
                         board.add_scalar(f"loss/{name}", value, done)
 
             path = trainer.run(report)
-        verdict = settle(config, path) if trainer.rank == 0 else None
+        settled = settle(config, path) if trainer.rank == 0 else None
     finally:
         if trainer.ranks > 1:
             distributed.destroy_process_group()
-    if trainer.rank == 0:
+    if settled is not None:
         if as_json:
-            told = verdict and dataclasses.asdict(verdict) | {"better": verdict.better}
-            print(  # noqa: T201  # the answer
-                json.dumps({"model": str(path), "steps": trainer.done, "losses": latest, "held_out": told})
-            )
+            answer = {"model": str(path), "steps": trainer.done, "losses": latest}
+            print(json.dumps(answer | {"held_out": dataclasses.asdict(settled)}))  # noqa: T201  # the answer
+        elif config.data.bootstrapped:
+            sys.stderr.write(settled.sentences(path, config.start))
         else:
-            sys.stderr.write(sentences(config, path, verdict))
+            sys.stderr.write(f"The model is {path}; use it with association.model: {path}\n")
     return 0
 
 
-def settle(config: TrainConfig, path: Path) -> Verdict | None:
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a fine-tuned network.
+
+    Attributes:
+        verdict: what the held-out clips say; None where nothing was held out, or too little.
+        kept: whether the file holds the network as it was.
+        labelled: frames that a person labelled.
+    """
+
+    verdict: Verdict | None
+    kept: bool
+    labelled: int
+
+    def sentences(self, path: Path, start: str) -> str:
+        """What a person is told at the end."""
+        use = f"The model is {path}; use it with association.model: {path}\n"
+        if self.verdict is None:
+            return f"{use}Too little was held out to tell whether it is better; judge it on other recordings.\n"
+        found = f"On held-out clips of the recordings: {self.verdict}."
+        if self.kept:
+            loss = "a loss" if self.verdict.worse else "no sure gain"
+            return f"{found} That is {loss}, so {path} holds the network as it was ({start}).\n"
+        if self.verdict.better:
+            return f"{found}\n{use}"
+        return f"{found} That is no sure loss, and {self.labelled} labelled frames were learned.\n{use}"
+
+
+def settle(config: TrainConfig, path: Path) -> Settled:
     """Asks the held-out ends of the recordings, and puts the old network back where they see no sure gain.
+
+    What a person labelled teaches boxes and scores, too, of which these ends say nothing: then a sure loss is needed.
 
     Args:
         config: of the run that is finished.
         path: the file that it made.
-
-    Returns:
-        What they say; None where nothing was held out, or too little.
     """
-    if not (config.data.bootstrapped and config.data.held):
-        return None
-    ends = [parted(pairs, config.data.held)[1] for pairs in load_all(Path(config.data.bootstrapped))]
+    recordings = load_all(Path(config.data.bootstrapped)) if config.data.bootstrapped else []
+    labelled = sum(pairs.labelled for pairs in recordings)
+    ends = [parted(pairs, config.data.held)[1] for pairs in recordings]
     before, start = path.with_name("before.onnx"), MODELS.get(config.start, Path(config.start))
+    if not any(len(pairs.numbers) for pairs in ends):
+        return Settled(None, kept=False, labelled=labelled)
     if start.suffix == ".onnx":
         shutil.copyfile(start, before)
     else:
         export(read_model(config.start), before, {"licence": "not told", "training_data": "not told"})
     verdict = compare(ends, str(before), str(path), config.seed, config.recorders)
-    if verdict is None or verdict.better:
-        before.unlink()
-    else:
+    kept = verdict is not None and not verdict.better and (verdict.worse or not labelled)
+    if kept:
         before.replace(path)
-    return verdict
-
-
-def sentences(config: TrainConfig, path: Path, verdict: Verdict | None) -> str:
-    """What a person is told at the end."""
-    use = f"The model is {path}; use it with association.model: {path}\n"
-    if verdict is None:
-        short = "The recordings are too short to hold out enough of them; judge the model on others.\n"
-        return use + (short if config.data.bootstrapped else "")
-    if verdict.better:
-        return f"On held-out clips of the recordings: {verdict}.\n{use}"
-    return (
-        f"On held-out clips of the recordings: {verdict}. That is no sure gain, so {path} holds the network "
-        f"as it was ({config.start}).\n"
-    )
+    else:
+        before.unlink()
+    return Settled(verdict, kept, labelled)
 
 
 def refuse_another(checkpoint: Path, config: TrainConfig) -> None:

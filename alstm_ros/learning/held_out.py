@@ -53,6 +53,11 @@ class Verdict:
         """Whether the network surely got better."""
         return self.after - self.before > SURE * self.error
 
+    @property
+    def worse(self) -> bool:
+        """Whether it surely got worse."""
+        return self.before - self.after > SURE * self.error
+
     def __str__(self) -> str:
         """The numbers as a sentence's part."""
         return (
@@ -79,7 +84,12 @@ def compare(recordings: Sequence[Pairs], before: str, after: str, seed: int, job
     rng = np.random.default_rng([seed, 1])
     long_enough = [pairs for pairs in recordings if len(pairs.numbers) > 1]
     clips = [draw_own_clip(rng, long_enough, FRAMES) for _ in range(CLIPS)]
-    found = np.array(list(run_all(_judge, [(clip, before, after) for clip in clips], jobs, None)))
+    found: Float64 = np.array(list(run_all(_judge, [(clip, before, after) for clip in clips], jobs, None)))
+    return verdict(found)
+
+
+def verdict(found: Float64) -> Verdict | None:
+    """What accuracies `(clips, 2)`, before and now, say; None where fewer than two clips show anybody."""
     found = found[np.isfinite(found).all(axis=1)]
     if len(found) < 2:
         return None

@@ -58,6 +58,11 @@ class Pairs:
     second: Int64
     labels: NDArray[np.int8]
 
+    @property
+    def labelled(self) -> int:
+        """How many frames a person labelled."""
+        return len(np.unique(self.frames[self.objects != NOBODY_LOOKED]))
+
     def save(self, path: Path) -> None:
         """Writes an .npz file, at once or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,9 +116,12 @@ class Pairs:
 
 
 def parted(pairs: Pairs, share: float) -> tuple[Pairs, Pairs]:
-    """A recording's beginning and, of this share of its frames, its end; labels of pairs are left out."""
+    """A recording's beginning and, of this share of its frames, its end; labels of pairs are left out.
+
+    A recording of which a person labelled frames is all beginning: that work is not to be held out.
+    """
     count = len(pairs.numbers)
-    first = count - round(share * count)
+    first = count if pairs.labelled else count - round(share * count)
     return pairs.at(np.arange(first)), pairs.at(np.arange(first, count))
 
 

@@ -211,6 +211,7 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
     """
     makers: dict[str, Callable[[], Iterable[Case]]] = {
         "mot17": lambda: mot17_half(data / "mot17"),
+        "mot17first": lambda: mot17_half(data / "mot17", first=True),
         "mot15": lambda: mot15(data / "mot15"),
         "dancetrack": lambda: dancetrack(data / "dancetrack"),
         "streets": streets,

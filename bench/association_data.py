@@ -53,15 +53,20 @@ class Case:
     fps: float
 
 
-def mot17_half(folder: Path) -> Iterator[Case]:
-    """The second halves of MOT17's training sequences, the detections of score >= 0.1, with the camera's motion."""
+def mot17_half(folder: Path, *, first: bool = False) -> Iterator[Case]:
+    """The second (or first) halves of MOT17's training sequences, detections of score >= 0.1, with the camera's motion.
+
+    The camera's motion is not told of the first halves, for which not every sequence has it; and the detector was
+    trained on them, so they are easier.
+    """
     for number in MOT17:
         place = folder / f"MOT17-{number}"
-        source = MotDetections(place / "det.txt", place / "seqinfo.ini", place / "gmc.txt")
-        first, length = source.length // 2 + 1, source.length
-        frames = [_frame(f.detections, f.stamp_ns, f.camera_motion) for k, f in source if k >= first]
+        source = MotDetections(place / "det.txt", place / "seqinfo.ini", None if first else place / "gmc.txt")
+        half = source.length // 2
+        begin, end = (1, half) if first else (half + 1, source.length)
+        frames = [_frame(f.detections, f.stamp_ns, f.camera_motion) for k, f in source if begin <= k <= end]
         frames = [dataclasses.replace(f, detections=f.detections[f.detections.scores >= 0.1]) for f in frames]
-        truth = read_labels(place / "gt.txt", truth=True, length=length).window(first, length)
+        truth = read_labels(place / "gt.txt", truth=True, length=source.length).window(begin, end)
         yield Case(place.name, "MOT17", tuple(frames), truth, source.facts.fps)
 
 

@@ -22,14 +22,13 @@ import numpy as np
 
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.learning.noise import DOUBLE, FALSE, Detector, draw_noise
 from alstm_ros.learning.rollout import record
 from alstm_ros.learning.scenes import Scene, visible_share
 from alstm_ros.learning.simulation import simulate
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, Float32, Float64, Int64
-from bench.association_data import Case, mot15
+from bench.association_data import Case, mot15, mot17_half
 
 BINS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.01)
 _WEAK = 0.6
@@ -43,16 +42,6 @@ class Detected:
 
     scene: Scene
     found: list[tuple[Detections, Int64]]
-
-
-def mot17_first(folder: Path) -> Iterator[Case]:
-    """MOT17's training sequences, the first halves."""
-    for place in sorted(path.parent for path in folder.glob("*/det.txt")):
-        source = MotDetections(place / "det.txt", place / "seqinfo.ini")
-        half = source.length // 2
-        frames = [frame for number, frame in source if number <= half]
-        truth = read_labels(place / "gt.txt", truth=True, length=source.length).window(1, half)
-        yield Case(place.name, "MOT17", tuple(frames), truth, source.facts.fps)  # type: ignore[arg-type]  # same fields
 
 
 def real(case: Case) -> Detected:
@@ -169,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     answer = {}
     if args.data is not None:
-        answer["MOT17, first halves"] = facts(map(real, mot17_first(args.data / "mot17")))
+        answer["MOT17, first halves"] = facts(map(real, mot17_half(args.data / "mot17", first=True)))
         answer["MOT15"] = facts(map(real, mot15(args.data / "mot15")))
     answer["simulated"] = facts(drawn(args.scenes))
     if args.json:

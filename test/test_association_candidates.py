@@ -1,0 +1,80 @@
+"""Which pairs are priced and which the learned association is asked about: nothing that could matter is left out."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alstm_ros.association.candidates import find_candidates
+from alstm_ros.association.matcher import price
+from alstm_ros.association.matching import assign
+from alstm_ros.association.table import TrackTable
+from alstm_ros.boxes import cxcywh_to_xyxy, iou
+from alstm_ros.config import Config
+from alstm_ros.types import Detections, Float64
+
+SECOND = 1_000_000_000
+BOUND = 0.6
+"""Largest correction of a cost."""
+
+
+def people(rng: np.random.Generator, count: int) -> Detections:
+    """So many people in a small picture."""
+    height = rng.uniform(20, 80, count)
+    size = np.stack([0.4 * height, height], axis=1)
+    low = rng.uniform(0, 150, (count, 2))
+    boxes = np.concatenate([low, low + size], axis=1).astype(np.float32)
+    return Detections(boxes, rng.uniform(0.05, 1, count).astype(np.float32), rng.integers(0, 2, count))
+
+
+def scene(seed: int, tracks: int, detections: int) -> tuple[TrackTable, Detections, Float64, int]:
+    """Tracks seen up to two seconds ago, detections, where the tracks are expected, and the time."""
+    rng, now = np.random.default_rng(seed), 3 * SECOND
+    ids = np.arange(tracks, dtype=np.int64)
+    table = TrackTable.start(ids, ids, people(rng, tracks), 0, 0)
+    table.seen_ns[:] = now - rng.integers(1, 2 * SECOND, tracks)
+    return table, people(rng, detections), cxcywh_to_xyxy(table.motion.value), now
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(0, 40), st.sampled_from([0, SECOND // 30, SECOND]))
+@settings(max_examples=40)
+def test_who_is_not_priced_is_far(seed: int, tracks: int, detections: int, dt_ns: int) -> None:
+    """What is left out neither overlaps nor is near and alike; what overlaps costs the same with the far ones."""
+    table, found, predicted, now = scene(seed, tracks, detections)
+    near = price(table, predicted, found, now, dt_ns, Config(), far=False)
+    rows, columns, costs = price(table, predicted, found, now, dt_ns, Config(), far=True)
+    priced = np.full((tracks, detections), np.nan)
+    priced[rows, columns] = costs
+    np.testing.assert_array_equal(priced[near[0], near[1]], near[2])
+    assert (np.diff(rows * max(detections, 1) + columns) > 0).all()
+
+    left = np.isnan(priced)
+    boxes = found.boxes.astype(np.float64)
+    height, tall = predicted[:, 3] - predicted[:, 1], boxes[:, 3] - boxes[:, 1]
+    margin = Config().association.margin * dt_ns / SECOND * height
+    grown = predicted + 2 * margin[:, None] * np.array([-1, -1, 1, 1])
+    assert not (iou(grown, boxes)[left] > 0).any()
+    away = np.linalg.norm((predicted[:, None, :2] + predicted[:, None, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2, axis=2)
+    close = away < ((0.5 + (now - table.seen_ns) / SECOND) * height)[:, None]
+    alike = np.abs(np.log(height)[:, None] - np.log(tall)) < 0.5
+    assert not (close & alike)[left].any()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 40), st.integers(1, 40))
+@settings(max_examples=40)
+def test_candidates_are_few_and_could_be_matched(seed: int, tracks: int, detections: int) -> None:
+    """At most eight a detection, its cheapest match by the rules among them, and each within a correction's reach."""
+    table, found, predicted, now = scene(seed, tracks, detections)
+    limit = Config().association.max_cost
+    pairs = price(table, predicted, found, now, SECOND // 30, Config(), far=True)
+    candidates, place = find_candidates(table, predicted, found, pairs, limit, now, SECOND // 30)
+    assert (np.diff(place) > 0).all()
+    np.testing.assert_array_equal(candidates.rows, pairs[0][place])
+    np.testing.assert_array_equal(candidates.columns, pairs[1][place])
+    np.testing.assert_allclose(candidates.costs, pairs[2][place], rtol=1e-6)
+    assert (pairs[2][place] < limit + BOUND).all()
+    assert np.bincount(candidates.columns, minlength=detections).max(initial=0) <= 8
+    if np.bincount(pairs[1], minlength=detections).max(initial=0) <= 8:  # then nothing is cut off
+        chosen = assign(*pairs, limit)
+        assert set(chosen.tolist()) <= set(place.tolist())

@@ -62,7 +62,7 @@ def assigned(words: Sequence[str], example: str) -> dict[str, object]:
         if not equals:
             raise ConfigError(f"'{word}' lacks its '='; it must look like {example}.")
         try:
-            changes[name] = parse(value)
+            changes[name] = parse(value) if value else ""  # what a shell leaves of NAME=""
         except ConfigError as error:
             raise ConfigError(f"The value in '{word}' cannot be read: {error}") from error
     return changes

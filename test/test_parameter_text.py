@@ -112,3 +112,8 @@ def test_a_wrong_assignment_is_a_sentence(word: str, sentence: str) -> None:
 
 def test_the_last_assignment_wins() -> None:
     assert assigned(["a=1", "b=x=y", "a=2"], "a=1") == {"a": 2, "b": "x=y"}
+
+
+def test_nothing_after_the_equals_sign_is_an_empty_text() -> None:
+    """As a shell passes NAME="": `--set association.model=` is tracking by the rules alone."""
+    assert assigned(["association.model="], "seed=1") == {"association.model": ""}

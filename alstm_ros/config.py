@@ -88,7 +88,7 @@ class AssociationConfig(_Group):
         0.5, "How far the learned association's corrections of costs count; 0 leaves the decisions to the rules."
     )
     max_cost: float = _unit(
-        0.85, "A detection is never given to a track at a cost of this or more; 1 and up is without overlap."
+        0.85, "A detection is never given to a track at a cost of this or more; without overlap it is 1 at least."
     )
     margin: float = option(
         0.4,

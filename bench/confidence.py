@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from alstm_ros.association import matcher, matching
 from alstm_ros.association.associator import Candidates, Refinement
+from alstm_ros.association.cost import APART
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
@@ -61,7 +62,7 @@ class Margins:
         wide = len(candidates.detections)  # candidates are in the order of rows and columns
         place = np.searchsorted(candidates.rows * wide + candidates.columns, rows * wide + columns)
         costs = candidates.costs.astype(np.float64)
-        margins = matching.margins(candidates.rows, candidates.columns, costs, place, 1.0)
+        margins = matching.margins(candidates.rows, candidates.columns, costs, place, APART)
         self.seen = dict(zip(columns.tolist(), zip(*margins.T.tolist(), away.tolist(), strict=True), strict=True))
         return plain
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from alstm_ros.association.associator import Candidates, TrackView
+from alstm_ros.association.cost import APART
 from alstm_ros.association.near import within
 from alstm_ros.association.table import TrackTable
 from alstm_ros.types import Detections, Float64, Int64, TrackState
@@ -12,8 +13,6 @@ from alstm_ros.types import Detections, Float64, Int64, TrackState
 SECOND = 1_000_000_000
 _SECOND_THOUGHT = 0.6
 """A learned correction is asked for pairs that overlap and cost up to this much more than the limit,"""
-_APART = 1.0
-"""(what a pair without overlap costs at least)"""
 _REACH = 0.5
 """and for pairs whose centres are at most so many heights apart, and one more for each second unseen,"""
 _ALIKE = 0.5
@@ -72,7 +71,7 @@ def find_candidates(
     off = np.square(_centres(predicted)[rows] - _centres(boxes)[columns])
     away = (off[:, 0] + off[:, 1]) / np.square(_reach(table, predicted, stamp_ns))[rows]
     tall = np.log(heights)[rows] - np.log(boxes[:, 3] - boxes[:, 1])[columns]
-    good = np.flatnonzero(((away < 1) & (np.abs(tall) < _ALIKE)) | (costs < min(limit + _SECOND_THOUGHT, _APART)))
+    good = np.flatnonzero(((away < 1) & (np.abs(tall) < _ALIKE)) | (costs < min(limit + _SECOND_THOUGHT, APART)))
     few = good[best_of_each(columns[good], costs[good] + np.minimum(away[good], 1), len(boxes), _MOST)]
     view = TrackView(
         slots=table.slots,

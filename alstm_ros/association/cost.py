@@ -10,6 +10,9 @@ import numpy as np
 
 from alstm_ros.types import Float64, Int64
 
+APART = 1.0
+"""What a pair without overlap costs at least."""
+
 
 def overlap(predicted: Float64, detected: Float64, margin: Float64, rows: Int64, columns: Int64) -> Float64:
     """IoU times height IoU of some pairs, both boxes grown by a margin.
@@ -61,6 +64,6 @@ def base_cost(
         `(P,)`, 0 at best, and at least 1 without overlap.
     """
     cost = np.abs(track_scores - scores) * weight - similar
-    cost += penalties[0] + 1
+    cost += penalties[0] + APART
     cost += penalties[1]
     return np.asarray(cost)

@@ -8,7 +8,7 @@ import numpy as np
 
 from alstm_ros.association.associator import Associator, Candidates
 from alstm_ros.association.candidates import find_candidates, second_thoughts
-from alstm_ros.association.cost import base_cost, overlap
+from alstm_ros.association.cost import APART, base_cost, overlap
 from alstm_ros.association.matching import assign, margins
 from alstm_ros.association.near import touching
 from alstm_ros.association.scene import SceneMotion
@@ -18,8 +18,6 @@ from alstm_ros.config import Config
 from alstm_ros.types import Detections, Float32, Float64, Int64, TrackState
 
 SECOND = 1_000_000_000
-_APART = 1.0
-"""What a pair without overlap costs at least."""
 _LOGIT = np.array([1.4, 2.9, 5.5, -0.8])
 """Of a match being right: constant, margin in the row, in the column, log(1 + 10 seconds lost).
 
@@ -91,7 +89,7 @@ def match(
     if not config.association.common_motion or associator is not None or shift is not None:
         chosen = assign(rows, columns, costs, limit)
     away = (stamp_ns - table.seen_ns[rows[chosen]] - dt_ns) / SECOND
-    confidences = confidence(margins(rows, columns, costs, chosen, _APART), away)
+    confidences = confidence(margins(rows, columns, costs, chosen, APART), away)
     return Match(rows[chosen], columns[chosen], confidences, shift, candidates, corrections)
 
 

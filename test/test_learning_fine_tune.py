@@ -23,7 +23,7 @@ from alstm_ros.learning.pairs import Pairs
 from alstm_ros.learning.weights import read_model
 from alstm_ros.types import Detections
 
-SMALL = ["steps=[2]", "batch=3", "recorders=1", "data.clips=4", "data.frames=50", "data.window=24"]
+SMALL = ["data.held=0", "steps=[2]", "batch=3", "recorders=1", "data.clips=4", "data.frames=50", "data.window=24"]
 
 
 def recording(frames: int = 120) -> Pairs:
@@ -55,7 +55,7 @@ def test_the_command_leaves_a_model_that_says_what_it_learnt_from(
     assert answer["model"] == str(out / "association.onnx")
     open_associator(answer["model"])
     told = {item.key: item.value for item in onnx.load(answer["model"]).metadata_props}
-    assert "fine-tuned on 96 frames of its user's recordings (monday)" in told["training_data"]
+    assert "fine-tuned on 120 frames of its user's recordings (monday)" in told["training_data"]
     assert told["licence"]
     before, after = read_model("default"), read_model(answer["model"])
     moved = [(a - b).abs().max().item() for a, b in zip(before.parameters(), after.parameters(), strict=True)]

@@ -188,7 +188,7 @@ class Settled:
     """What became of a fine-tuned network.
 
     Attributes:
-        verdict: what the held-out clips say; None where nothing was held out, or too little.
+        verdict: what the held-out stretches say; None where nothing was held out, or too little.
         kept: whether the file holds the network as it was.
         labelled: frames that a person labelled.
     """
@@ -200,15 +200,14 @@ class Settled:
     def sentences(self, path: Path, start: str) -> str:
         """What a person is told at the end."""
         use = f"The model is {path}; use it with association.model: {path}\n"
-        if self.verdict is None:
-            return f"{use}Too little was held out to tell whether it is better; judge it on other recordings.\n"
-        found = f"On held-out clips of the recordings: {self.verdict}."
+        told = f"On held-out stretches of the recordings: {self.verdict}. " if self.verdict else ""
         if self.kept:
-            loss = "a loss" if self.verdict.worse else "no sure gain"
-            return f"{found} That is {loss}, so {path} holds the network as it was ({start}).\n"
-        if self.verdict.better:
-            return f"{found}\n{use}"
-        return f"{found} That is no sure loss, and {self.labelled} labelled frames were learned.\n{use}"
+            why = "Too little was held out to tell" if self.verdict is None else "That is no sure gain"
+            why = "That is a loss" if self.verdict and self.verdict.worse else why
+            return f"{told}{why}, so {path} holds the network as it was ({start}).\n"
+        if self.labelled and not (self.verdict and self.verdict.better):
+            return f"{told}{self.labelled} labelled frames were learned; judge what they brought.\n{use}"
+        return f"{told or 'Nothing was held out; judge the model on other recordings. '}\n{use}".replace(" \n", "\n")
 
 
 def settle(config: TrainConfig, path: Path) -> Settled:
@@ -224,14 +223,14 @@ def settle(config: TrainConfig, path: Path) -> Settled:
     labelled = sum(pairs.labelled for pairs in recordings)
     ends = [parted(pairs, config.data.held)[1] for pairs in recordings]
     before, start = path.with_name("before.onnx"), MODELS.get(config.start, Path(config.start))
-    if not any(len(pairs.numbers) for pairs in ends):
+    if not config.data.held or not recordings:
         return Settled(None, kept=False, labelled=labelled)
     if start.suffix == ".onnx":
         shutil.copyfile(start, before)
     else:
         export(read_model(config.start), before, {"licence": "not told", "training_data": "not told"})
     verdict = compare(ends, str(before), str(path), config.seed, config.recorders)
-    kept = verdict is not None and not verdict.better and (verdict.worse or not labelled)
+    kept = verdict.worse or not (verdict.better or labelled) if verdict else not labelled
     if kept:
         before.replace(path)
     else:

@@ -1,8 +1,8 @@
 """Did fine-tuning help? Asked of recordings that nobody labelled: of their ends, which were not trained on.
 
-Clips of those ends are made harder as own_clips does it, and the tracker runs over them with the network as it was and
-as it is now. Who is who is known as far as strict tracklets reach, and that gives the accuracy of the association. The
-new network is believed only where it is better by more than the clips differ; otherwise the old one stays.
+Stretches of those ends are made harder as own_clips does it, and the tracker runs over them with the network as it was
+and as it is now. Who is who is known as far as strict tracklets reach, and that gives the accuracy of the association.
+The new network is believed only where it is better by more than the stretches differ; otherwise the old one stays.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.stats import t as student
 
 from alstm_ros.association.lstm import open_associator
 from alstm_ros.association.manager import IdCounter, TrackManager
@@ -24,45 +25,50 @@ from alstm_ros.learning.own_clips import OwnClip, draw_own_clip
 from alstm_ros.learning.pairs import Pairs
 from alstm_ros.types import Detections, Float64, Int64
 
-CLIPS = 24
-FRAMES = 150
-LEAST = 100
-"""Held-out frames below which nothing can be told."""
-SURE = 1.64
-"""Standard errors above zero that a gain must lie: 95 % of a normal distribution."""
+STRETCH = 60
+"""Frames of a stretch; stretches do not overlap, so that their gains vary independently."""
+CLIPS = 96
+"""Clips in all, at least two of each stretch."""
+SURE = 0.95
+"""Share of chance gains below a sure one, by Student's distribution: few stretches prove little."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the held-out clips say.
+    """What the held-out stretches say.
 
     Attributes:
-        clips: how many.
-        before: AssA of the network as it was, %, mean over the clips.
+        stretches: how many.
+        before: AssA of the network as it was, %, mean over the stretches.
         after: of the network as it is now.
         error: standard error of the difference.
     """
 
-    clips: int
+    stretches: int
     before: float
     after: float
     error: float
 
     @property
+    def _least(self) -> float:
+        """The smallest difference that is sure."""
+        return float(student.ppf(SURE, self.stretches - 1)) * self.error
+
+    @property
     def better(self) -> bool:
         """Whether the network surely got better."""
-        return self.after - self.before > SURE * self.error
+        return self.after - self.before > self._least
 
     @property
     def worse(self) -> bool:
         """Whether it surely got worse."""
-        return self.before - self.after > SURE * self.error
+        return self.before - self.after > self._least
 
     def __str__(self) -> str:
         """The numbers as a sentence's part."""
         return (
             f"AssA {self.before:.2f} before, {self.after:.2f} now ({self.after - self.before:+.2f} "
-            f"\u00b1 {self.error:.2f}, {self.clips} clips)"
+            f"\u00b1 {self.error:.2f}, {self.stretches} stretches)"
         )
 
 
@@ -73,29 +79,35 @@ def compare(recordings: Sequence[Pairs], before: str, after: str, seed: int, job
         recordings: held-out parts.
         before: a model, as `association.model` names it,
         after: and another.
-        seed: of the clips.
+        seed: of what makes them harder.
         jobs: processes.
 
     Returns:
         The verdict; None where the recordings are too short to tell.
     """
-    if sum(len(pairs.numbers) for pairs in recordings) < LEAST:
+    stretches = [
+        pairs.at(np.arange(first, first + STRETCH))
+        for pairs in recordings
+        for first in range(0, len(pairs.numbers) - STRETCH + 1, STRETCH)
+    ]
+    if len(stretches) < 2:
         return None
     rng = np.random.default_rng([seed, 1])
-    long_enough = [pairs for pairs in recordings if len(pairs.numbers) > 1]
-    clips = [draw_own_clip(rng, long_enough, FRAMES) for _ in range(CLIPS)]
-    found: Float64 = np.array(list(run_all(_judge, [(clip, before, after) for clip in clips], jobs, None)))
-    return verdict(found)
+    clips = [draw_own_clip(rng, [part], STRETCH) for _ in range(max(2, CLIPS // len(stretches))) for part in stretches]
+    found = list(run_all(_judge, [(clip, before, after) for clip in clips], jobs, None))
+    return verdict(np.array(found).reshape(-1, len(stretches), 2))
 
 
 def verdict(found: Float64) -> Verdict | None:
-    """What accuracies `(clips, 2)`, before and now, say; None where fewer than two clips show anybody."""
-    found = found[np.isfinite(found).all(axis=1)]
-    if len(found) < 2:
+    """What accuracies `(clips, stretches, 2)`, before and now, say; None where below two stretches show anybody."""
+    shown = np.isfinite(found).all(axis=2, keepdims=True)
+    count = shown.sum(axis=0)
+    each = np.where(shown, found, 0).sum(axis=0)[count[:, 0] > 0] / count[count[:, 0] > 0]  # (stretches, 2)
+    if len(each) < 2:
         return None
-    gain = found[:, 1] - found[:, 0]
+    gain = each[:, 1] - each[:, 0]
     error = float(gain.std(ddof=1)) / math.sqrt(len(gain))
-    return Verdict(len(found), float(found[:, 0].mean()), float(found[:, 1].mean()), error)
+    return Verdict(len(each), float(each[:, 0].mean()), float(each[:, 1].mean()), error)
 
 
 def _judge(task: tuple[OwnClip, str, str]) -> tuple[float, float]:

@@ -87,7 +87,8 @@ class VideoWriter:
             self._stream.pix_fmt = "yuv420p"
             self._stream.time_base = OUTPUT_BASE
             self._stream.codec_context.time_base = OUTPUT_BASE
-            self._stream.options = {"preset": "veryfast", "crf": "23"}
+            # x264's macroblock tree makes other bytes of the same frames, by where in memory they happen to lie.
+            self._stream.options = {"preset": "veryfast", "crf": "23", "x264-params": "mbtree=0"}
             self._start_ns = stamp_ns
         picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="bgr24")
         if (picture.width, picture.height) != (self._stream.width, self._stream.height):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from alstm_ros.association.associator import Associator, Candidates, Refinement
+from alstm_ros.association.associator import Associator, Candidates, Decision, Refinement
 from alstm_ros.association.features import APPEARANCE
 from alstm_ros.association.lstm import LearnedAssociator, open_associator
 from alstm_ros.association.manager import IdCounter, TrackManager
@@ -103,21 +103,12 @@ class Part:
         found = self._whole.correct(candidates)
         return found if self._corrects else np.zeros_like(found)
 
-    def advance(
-        self,
-        candidates: Candidates,
-        corrections: Float32,
-        rows: Int64,
-        columns: Int64,
-        slots: Int64,
-        born: Int64,
-        plain: Refinement,
-    ) -> Refinement:
+    def advance(self, decision: Decision) -> Refinement:
         """See Associator; unrefined boxes and scores are the rules'."""
-        found = self._whole.advance(candidates, corrections, rows, columns, slots, born, plain)
+        found = self._whole.advance(decision)
         if self._refines:
             return found
-        return dataclasses.replace(found, boxes=plain.boxes, scores=plain.scores)
+        return dataclasses.replace(found, boxes=decision.plain.boxes, scores=decision.plain.scores)
 
     def forget(self, slots: Int64) -> None:
         """See Associator."""

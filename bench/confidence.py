@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from alstm_ros.association import matcher, matching
-from alstm_ros.association.associator import Candidates, Refinement
+from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.cost import APART
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import iou
@@ -26,7 +26,7 @@ from alstm_ros.config import Config
 from alstm_ros.learning.data import split
 from alstm_ros.learning.noise import Noise
 from alstm_ros.learning.scenes import read_scene
-from alstm_ros.types import Float32, Float64, Int64
+from alstm_ros.types import Float32, Float64
 from bench.association import calibration
 from bench.association_data import Case, dancetrack, simulated, thin, without_motion
 
@@ -47,24 +47,16 @@ class Margins:
         """No correction."""
         return np.zeros(len(candidates.rows), np.float32)
 
-    def advance(
-        self,
-        candidates: Candidates,
-        corrections: Float32,  # noqa: ARG002  # the seam's shape
-        rows: Int64,
-        columns: Int64,
-        slots: Int64,  # noqa: ARG002
-        born: Int64,  # noqa: ARG002
-        plain: Refinement,
-    ) -> Refinement:
+    def advance(self, decision: Decision) -> Refinement:
         """Remembers the margins and seconds lost of each match, by detection."""
+        candidates, rows, columns = decision.candidates, decision.rows, decision.columns
         away = (candidates.tracks.unseen_ns[rows] - candidates.dt_ns) / 1e9
         wide = len(candidates.detections)  # candidates are in the order of rows and columns
         place = np.searchsorted(candidates.rows * wide + candidates.columns, rows * wide + columns)
         costs = candidates.costs.astype(np.float64)
         margins = matching.margins(candidates.rows, candidates.columns, costs, place, APART)
         self.seen = dict(zip(columns.tolist(), zip(*margins.T.tolist(), away.tolist(), strict=True), strict=True))
-        return plain
+        return decision.plain
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """Keeps nothing of tracks."""

@@ -80,6 +80,44 @@ class Refinement:
     embeddings: Float32
 
 
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was decided in a frame: M tracks that were matched and B that were born, in that order.
+
+    Attributes:
+        candidates: what was asked.
+        corrections: `(P,)` float32, what was added to the candidates' costs.
+        rows: `(M,)` int64, rows of `candidates.tracks` that were matched.
+        columns: `(M,)` int64, their detections.
+        slots: `(B,)` int64, the slots of newborn tracks.
+        born: `(B,)` int64, their detections.
+        plain: what is published of these tracks without an associator.
+    """
+
+    candidates: Candidates
+    corrections: Float32
+    rows: Int64
+    columns: Int64
+    slots: Int64
+    born: Int64
+    plain: Refinement
+
+    @property
+    def which(self) -> Int64:
+        """`(M + B,)` the slots of these tracks."""
+        return np.concatenate([self.candidates.tracks.slots[self.rows], self.slots])
+
+    @property
+    def found(self) -> Int64:
+        """`(M + B,)` their detections."""
+        return np.concatenate([self.columns, self.born])
+
+    @property
+    def totals(self) -> Float32:
+        """`(P,)` the candidates' corrected costs."""
+        return self.candidates.costs + self.corrections
+
+
 class Associator(Protocol):
     """Learned association: corrects costs, then refines what was matched, keeping a state for each track."""
 
@@ -92,26 +130,10 @@ class Associator(Protocol):
         """What to add to the pairs' costs, `(P,)` float32; called once a frame, before the assignment."""
         ...
 
-    def advance(
-        self,
-        candidates: Candidates,
-        corrections: Float32,
-        rows: Int64,
-        columns: Int64,
-        slots: Int64,
-        born: Int64,
-        plain: Refinement,
-    ) -> Refinement:
-        """Takes in what was matched; called once a frame, after births.
+    def advance(self, decision: Decision) -> Refinement:
+        """Takes in what was decided; called once a frame, after births.
 
-        Args:
-            candidates: as given to `correct`.
-            corrections: what `correct` returned.
-            rows: `(M,)` rows of `candidates.tracks` that were matched.
-            columns: `(M,)` their detections.
-            slots: `(B,)` the slots of newborn tracks.
-            born: `(B,)` their detections.
-            plain: what is published of them without an associator; who changes nothing returns it.
+        Who changes nothing returns `decision.plain`.
         """
         ...
 

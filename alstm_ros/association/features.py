@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from alstm_ros.association.associator import Candidates
+from alstm_ros.association.associator import Candidates, Decision
 from alstm_ros.association.rivals import FAR, crowding, doubt, margins, paired_iou, place
 from alstm_ros.boxes import xyxy_to_cxcywh
-from alstm_ros.types import Float32, Int64
+from alstm_ros.types import Float32
 
 APPEARANCE = 49
 """Length of the appearance vector, the paper's 7 x 7."""
@@ -142,21 +142,18 @@ def pair_features(frame: Geometry) -> Float32:
     return out
 
 
-def step_features(frame: Geometry, totals: Float32, rows: Int64, columns: Int64, born: Int64) -> Float32:
+def step_features(frame: Geometry, decision: Decision) -> Float32:
     """What a track learns from the detection that it was given; what a newborn one knows.
 
     Args:
         frame: the frame.
-        totals: `(P,)` the pairs' corrected costs.
-        rows: `(M,)` matched tracks.
-        columns: `(M,)` their detections.
-        born: `(B,)` detections of newborn tracks.
+        decision: what was decided in it.
 
     Returns:
         `(M + B, STEP)` float32, matched tracks first.
     """
     tracks, found = frame.candidates.tracks, frame.candidates.detections
-    which = np.concatenate([columns, born])
+    rows, which = decision.rows, decision.found
     out = np.zeros((len(which), STEP), np.float32)
     if not len(which):
         return out
@@ -185,7 +182,7 @@ def step_features(frame: Geometry, totals: Float32, rows: Int64, columns: Int64,
         out[:m, 23] = np.log1p(unseen * 10)
         out[:m, 24] = frame.age[rows]
         out[:m, 25] = tracks.confirmed[rows]
-        out[:m, 26:29] = _matched(frame.candidates, totals, rows, columns)
+        out[:m, 26:29] = _matched(decision)
         out[:m, 29] = frame.track_crowd[rows]
     if frame.looks is not None:
         out[:, GEOMETRY:-1] = frame.looks[which]
@@ -201,11 +198,12 @@ def offset(boxes: Float32, origin: Float32, height: Float32) -> Float32:
     return np.clip(out, -3, 3, out=out)
 
 
-def _matched(candidates: Candidates, totals: Float32, rows: Int64, columns: Int64) -> Float32:
+def _matched(decision: Decision) -> Float32:
     """`(M, 3)`: the corrected cost of each match and its margins; the limit and 0 for a match that is no candidate."""
+    candidates, rows, totals = decision.candidates, decision.rows, decision.totals
     if not len(candidates.rows):
         return np.tile(np.array([candidates.limit, 0, 0], np.float32), (len(rows), 1))
-    pairs, there = place(candidates, rows, columns)
+    pairs, there = place(candidates, rows, decision.columns)
     rivals = margins(len(candidates.tracks), len(candidates.detections), candidates.rows, candidates.columns, totals)
     known = np.concatenate([totals[pairs, None], rivals[pairs]], axis=1)
     return np.where(there[:, None] > 0, known, np.array([candidates.limit, 0, 0])).astype(np.float32)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.association.associator import Candidates, Refinement
+from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.features import PAIR, STEP, pair_features, step_features
 from alstm_ros.association.memory import Memory
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
@@ -137,33 +137,23 @@ class LearnedAssociator:
         keys = self._keys[candidates.tracks.slots[candidates.rows]]
         return np.asarray(self._call(None, None, self.pairs, keys)["correction"], np.float32)
 
-    def advance(
-        self,
-        candidates: Candidates,
-        corrections: Float32,
-        rows: Int64,
-        columns: Int64,
-        slots: Int64,
-        born: Int64,
-        plain: Refinement,
-    ) -> Refinement:
+    def advance(self, decision: Decision) -> Refinement:
         """One step for matched and newborn tracks; see associator.Associator."""
-        frame = self._memory.frame(candidates)
-        self.x = x = step_features(frame, candidates.costs + corrections, rows, columns, born)
-        which, found = np.concatenate([candidates.tracks.slots[rows], slots]), np.concatenate([columns, born])
-        self._memory.learn(candidates, which, found, len(rows))
+        self.x = x = step_features(self._memory.frame(decision.candidates), decision)
+        self._memory.learn(decision)
+        which, plain = decision.which, decision.plain
         if not len(which):
             return plain
         self._grow(which)
-        self.forget(slots)
+        self.forget(decision.slots)
         out = self._call(x, {name: state[which] for name, state in self._states.items()}, None, None)
         for name, state in self._states.items():
             state[which] = out[f"{name}_next"]
         self._keys[which] = out["key"]
         confidences = np.array(out["same"], np.float32)
-        confidences[len(rows) :] = np.nan
+        confidences[len(decision.rows) :] = np.nan
         return Refinement(
-            refine(plain.boxes, candidates.detections.boxes[found], out["box"]),
+            refine(plain.boxes, decision.candidates.detections.boxes[decision.found], out["box"]),
             lifted(plain.scores, out["lift"]),
             confidences,
             self._keys[which, : self.width],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.association.associator import Associator, Refinement
+from alstm_ros.association.associator import Associator, Decision, Refinement
 from alstm_ros.association.lstm import open_associator
 from alstm_ros.association.matcher import Match, match
 from alstm_ros.association.scene import SceneMotion
@@ -203,7 +203,15 @@ class TrackManager:
         place = np.flatnonzero(found >= 0)
         plain = Refinement(boxes[place], table.published[place], confidences[place], table.embeddings[place])
         refined = self._associator.advance(
-            matched.candidates, matched.corrections, matched.rows, matched.columns, table.slots[old:], born, plain
+            Decision(
+                candidates=matched.candidates,
+                corrections=matched.corrections,
+                rows=matched.rows,
+                columns=matched.columns,
+                slots=table.slots[old:],
+                born=born,
+                plain=plain,
+            )
         )
         keeps = self._config.output.refined
         boxes[place] = refined.boxes if keeps else detections.boxes[found[place]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alstm_ros.association.associator import Candidates
+from alstm_ros.association.associator import Candidates, Decision
 from alstm_ros.association.features import APPEARANCE, Geometry
 from alstm_ros.boxes import iou
 from alstm_ros.types import Detections, Float32, Int64
@@ -30,18 +30,11 @@ class Memory:
             self._frame = Geometry.of(candidates, looks, seen, *self._leftovers(candidates))
         return self._frame
 
-    def learn(self, candidates: Candidates, slots: Int64, found: Int64, matched: int) -> None:
-        """Takes in what became of the frame.
-
-        Args:
-            candidates: the frame.
-            slots: `(M + B,)` of matched tracks and then of newborn ones.
-            found: `(M + B,)` their detections.
-            matched: M.
-        """
-        frame = self.frame(candidates)
-        self._looks.learn(frame.looks, slots, found, matched)
-        self._leftovers.learn(candidates.detections, frame.free, found)
+    def learn(self, decision: Decision) -> None:
+        """Takes in what became of the frame."""
+        frame, found = self.frame(decision.candidates), decision.found
+        self._looks.learn(frame.looks, decision.which, found, len(decision.rows))
+        self._leftovers.learn(decision.candidates.detections, frame.free, found)
         self._frame = None
 
 

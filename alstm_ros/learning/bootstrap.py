@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.association.associator import Candidates, Refinement
+from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
@@ -91,21 +91,12 @@ class _Judge:
             link &= (costs <= best[place]) & (others[place] - costs >= self._strict.margin)
         return link
 
-    def advance(
-        self,
-        candidates: Candidates,
-        corrections: Float32,
-        rows: Int64,
-        columns: Int64,
-        slots: Int64,
-        born: Int64,
-        plain: Refinement,
-    ) -> Refinement:
+    def advance(self, decision: Decision) -> Refinement:
         """Labels the frame's pairs, then moves the tracks on."""
-        tracks, found = candidates.tracks, candidates.detections
-        link = corrections == 0
-        partner = np.full(len(tracks), -1, np.int64)  # a track's detection
-        partner[rows] = columns
+        candidates, found = decision.candidates, decision.candidates.detections
+        link = decision.corrections == 0
+        partner = np.full(len(candidates.tracks), -1, np.int64)  # a track's detection
+        partner[decision.rows] = decision.columns
         label = np.full(len(link), UNKNOWN, np.int8)
         label[candidates.costs >= candidates.limit + self._strict.slack] = DIFFERENT
         r, c = candidates.rows, candidates.columns
@@ -116,15 +107,13 @@ class _Judge:
         self.first.append(self._before[r])
         self.second.append(self.base + c)
         self.labels.append(label)
-        for slot, column in zip(
-            [*tracks.slots[rows].tolist(), *slots.tolist()], [*columns.tolist(), *born.tolist()], strict=True
-        ):
+        for slot, column in zip(decision.which.tolist(), decision.found.tolist(), strict=True):
             if slot not in self._serials:
                 self._serials[slot] = self._count
                 self._count += 1
             self._last[slot] = self.base + column
             self.tracklets[self.base + column] = self._serials[slot]
-        return plain
+        return decision.plain
 
     def forget(self, slots: NDArray[np.int64]) -> None:
         """These tracks have ended."""

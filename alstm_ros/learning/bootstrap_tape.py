@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.association.associator import Candidates, Refinement
+from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.lstm import LearnedAssociator
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.boxes import iou
@@ -127,26 +127,17 @@ class _Recorder(Recorder):
         self._log["pair_column_use"][-1] &= (positive | ~column_open)[columns]
         return out
 
-    def advance(
-        self,
-        candidates: Candidates,
-        corrections: Float32,
-        rows: Int64,
-        columns: Int64,
-        slots: Int64,
-        born: Int64,
-        plain: Refinement,
-    ) -> Refinement:
+    def advance(self, decision: Decision) -> Refinement:
         """Records the steps; a detection is no truth for boxes or scores, a person's label is."""
-        before = self._who[rows]
-        answer = super().advance(candidates, corrections, rows, columns, slots, born, plain)
-        silent = ~self.labelled[np.concatenate([columns, born])]
+        before, columns = self._who[decision.rows], decision.columns
+        answer = super().advance(decision)
+        silent = ~self.labelled[decision.found]
         self._log["step_goal"][-1][silent] = np.nan
         self._log["step_score"][-1][silent] = -1
         now = self._objects()[columns]
         same = self._log["step_same"][-1]
-        same[: len(rows)] = np.where(self._different(candidates, before, columns), 0, -1)
-        same[: len(rows)][(before == now) & (now >= 0)] = 1
+        same[: len(now)] = np.where(self._different(decision.candidates, before, columns), 0, -1)
+        same[: len(now)][(before == now) & (now >= 0)] = 1
         return answer
 
     def _different(self, candidates: Candidates, who: Int64, columns: Int64) -> NDArray[np.bool_]:

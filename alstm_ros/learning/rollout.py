@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.association.associator import Candidates, Refinement
+from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.features import pair_features, step_features
 from alstm_ros.association.lstm import LearnedAssociator
 from alstm_ros.association.manager import IdCounter, TrackManager
@@ -147,36 +147,26 @@ class Recorder:
             out[self._rng.choice(wrong)] -= 2
         return out
 
-    def advance(
-        self,
-        candidates: Candidates,
-        corrections: Float32,
-        rows: Int64,
-        columns: Int64,
-        slots: Int64,
-        born: Int64,
-        plain: Refinement,
-    ) -> Refinement:
+    def advance(self, decision: Decision) -> Refinement:
         """Records the steps and their truth."""
-        scene = self._scene
-        which, found = np.concatenate([candidates.tracks.slots[rows], slots]), np.concatenate([columns, born])
+        scene, detections, plain = self._scene, decision.candidates.detections, decision.plain
         if self._inner is None:
-            totals = candidates.costs + corrections
-            x = step_features(self._memory.frame(candidates), totals, rows, columns, born)
-            self._memory.learn(candidates, which, found, len(rows))
+            x = step_features(self._memory.frame(decision.candidates), decision)
+            self._memory.learn(decision)
             answer = plain
         else:
-            answer = self._inner.advance(candidates, corrections, rows, columns, slots, born, plain)
+            answer = self._inner.advance(decision)
             x = self._inner.x
+        which, found, matched = decision.which, decision.found, len(decision.rows)
         objects = self._objects()[found]
         same = np.full(len(found), -1, np.float32)
         serials, indices = np.zeros(len(found), np.int32), np.zeros(len(found), np.int32)
         for k, (slot, who) in enumerate(zip(which.tolist(), objects.tolist(), strict=True)):
-            if k >= len(rows):
+            if k >= matched:
                 self._lives[slot] = _Life(self._serial, 0, who)
                 self._serial += 1
             life = self._lives[slot]
-            if k < len(rows) and who > DOUBLE and (life.who >= 0 or who >= 0):
+            if k < matched and who > DOUBLE and (life.who >= 0 or who >= 0):
                 same[k] = who == life.who
             if who >= 0:
                 life.who = who
@@ -187,12 +177,12 @@ class Recorder:
         real = xyxy_to_cxcywh(scene.boxes[np.maximum(truth, 0)]) if len(scene.boxes) else boxes
         goal = _relative(real, boxes)
         goal[truth < 0] = np.nan
-        pull = _relative(xyxy_to_cxcywh(candidates.detections.boxes[found]), boxes)
+        pull = _relative(xyxy_to_cxcywh(detections.boxes[found]), boxes)
         self._add("step_frame", np.full(len(found), self.frame, np.int32))
         self._add("step_track", serials)
         self._add("step_index", indices)
         self._add("step_x", x.astype(np.float16))
-        self._add("step_score", self._real(candidates.detections.boxes[found], truth))
+        self._add("step_score", self._real(detections.boxes[found], truth))
         self._add("step_plain", plain.scores.astype(np.float32))
         self._add("step_same", same)
         self._add("step_goal", goal)

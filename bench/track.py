@@ -2,11 +2,13 @@
 
 detections: text in, text out, one core.
 video: all that `alstm track VIDEO --output x.txt` does between its first frame and the finished file (decoding, colour
-conversion, detection, tracking, text, progress) against the detector's own time: the same Detector object called with
-the same frames one by one, which is letterbox, network, decoding of its outputs, thresholds and suppression. Frames "in
-memory" were decoded before; "decoded" they are by the same thread, as a plain loop over a video does. Loading the model
-counts nowhere. The three take turns, --repeats times; the ratio is that of the medians, and each turn's is told. It
-means something only on an idle machine: tracking hides behind the detector where a core is free while that waits.
+conversion, detection, tracking, text, progress) against the detector's own time: the detector as the node opens it,
+`engine.threads` on each frame, called with the same frames one by one, which is letterbox, network, decoding of its
+outputs, thresholds and suppression. Frames "in memory" were decoded before; "decoded" they are by the same thread, as a
+plain loop over a video does. Loading the model counts nowhere. The three take turns, --repeats times; the ratio is that
+of the medians, and each turn's is told. It means something only on an idle machine. `alstm track` has as many frames in
+the detector at once as the node has threads on one, so it can be faster than the detector alone.
+bits: of how many of the video's frames the detections that `alstm track` makes so differ from the node's, in any bit.
 memory: peak of a process that tracks a bag of --gigabytes, which is made and deleted again.
 """
 
@@ -33,6 +35,7 @@ from mcap.writer import Writer as McapWriter
 from alstm_ros.config import Config
 from alstm_ros.detection import load
 from alstm_ros.evaluation.interfaces import typestore
+from alstm_ros.evaluation.lanes import Lanes
 from alstm_ros.evaluation.mot import MotDetections
 from alstm_ros.evaluation.read_ahead import ReadAhead
 from alstm_ros.evaluation.replay import detection_step, image_step, replay
@@ -43,6 +46,8 @@ from alstm_ros.options import replace as change
 
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 8
+PARTS = ("detections", "video", "bits", "memory")
+FIELDS = ("boxes", "scores", "classes", "features")
 
 
 def best(function: Callable[[], float]) -> float:
@@ -78,7 +83,7 @@ def detections(folder: Path, model: str) -> dict[str, Any]:
 def video(path: Path, count: int, model: str, repeats: int) -> dict[str, Any]:
     """What decoding, tracking and writing add to the detector."""
     config = change(Config(), {"association.model": model})
-    detector = load(config)
+    detector, lanes = load(config), Lanes.open(load, config)
     frames = [frame for _, frame in islice(Video(path, 10), count)]
 
     def in_memory() -> None:
@@ -93,7 +98,7 @@ def video(path: Path, count: int, model: str, repeats: int) -> dict[str, Any]:
 
         def everything() -> None:
             part = ReadAhead(Window(Video(path, 10), f"1-{count}"))
-            replay(part, image_step(config, detector), [Path(out) / "x.txt"], RunInfo(detector.classes))
+            replay(part, image_step(config, lanes), [Path(out) / "x.txt"], RunInfo(detector.classes))
 
         in_memory()  # the first call fills caches
         turns = [[timed(work) for work in (in_memory, decoded, everything)] for _ in range(repeats)]
@@ -108,6 +113,17 @@ def video(path: Path, count: int, model: str, repeats: int) -> dict[str, Any]:
         "over_decoded_percent": 100 * (whole / loop - 1),
         "over_decoded_percent_each": sorted(100 * (turn[2] / turn[1] - 1) for turn in turns),
     }
+
+
+def bits(path: Path) -> dict[str, Any]:
+    """Whether several frames at once, each on one thread, come out as one by one on several threads."""
+    detector, lanes = load(Config()), Lanes.open(load, Config())
+    frames = differing = found = 0
+    for (_, frame), many in lanes.walk(Video(path, 10), lambda item: lanes.detector([item[1].image])[0]):
+        [one] = detector([frame.image])
+        same = (getattr(one, name).tobytes() == getattr(many, name).tobytes() for name in FIELDS)
+        frames, differing, found = frames + 1, differing + (not all(same)), found + len(one)
+    return {"threads": Config().engine.threads, "frames": frames, "detections": found, "frames_that_differ": differing}
 
 
 def timed(work: Callable[[], None]) -> float:
@@ -162,7 +178,7 @@ def write_big_bag(path: Path, gigabytes: float) -> int:
 def main() -> None:
     """Runs the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=("detections", "video", "memory"), help="default: all")
+    parser.add_argument("--part", action="append", choices=PARTS, help="default: all")
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data" / "mot17", help="MOT17 sequences")
     parser.add_argument("--video", type=Path, default=ROOT / ".cache" / "vtest.avi", help="the video")
     parser.add_argument("--frames", type=int, default=200, help="how many of its frames")
@@ -170,13 +186,15 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=10.0, help="size of the bag")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
-    parts = args.part or ["detections", "video", "memory"]
+    parts = args.part or PARTS
     found: dict[str, Any] = {}
     if "detections" in parts:
         found["detections"] = detections(args.data, "")
         found["detections_learned"] = detections(args.data, "default")
     if "video" in parts:
         found["video"] = video(args.video, args.frames, Config().association.model, args.repeats)
+    if "bits" in parts:
+        found["bits"] = bits(args.video)
     if "memory" in parts:
         found["memory"] = memory(args.gigabytes)
     if args.json:

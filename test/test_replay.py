@@ -1,10 +1,11 @@
-"""Detecting the next frame while this one is tracked changes when things are done, and no byte of what is written."""
+"""Detecting later frames while this one is tracked changes when things are done, and no byte of what is written."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ import recordings
 from blobs import Blobs
 
 from alstm_ros.config import Config
-from alstm_ros.errors import ModelError
+from alstm_ros.errors import DataError, ModelError
+from alstm_ros.evaluation.lanes import Lanes
 from alstm_ros.evaluation.read_ahead import ReadAhead
 from alstm_ros.evaluation.replay import Step, image_step, replay
 from alstm_ros.evaluation.sinks import SINKS, RunInfo
@@ -37,13 +39,10 @@ def bag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 class Failing(Blobs):
-    """Finds what Blobs finds, until the engine fails at the seventh image."""
-
-    looked = 0
+    """Finds what Blobs finds, until the engine fails at the picture of frame 7."""
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:
-        self.looked += 1
-        if self.looked == 7:
+        if images[0][20, 5 + 4 * 7, 0] == 220 and images[0][20, 4 + 4 * 7, 0] != 220:
             raise ModelError("The engine has gone.")
         return super().__call__(images)
 
@@ -56,52 +55,80 @@ def written(step: Step, bag: Path, folder: Path) -> dict[str, bytes]:
     return {path.suffix: path.read_bytes() for path in paths}
 
 
+def idle() -> bool:
+    """Whether no thread of a replay is left."""
+    return not any(thread.name.startswith(("read-ahead", "lane")) for thread in threading.enumerate())
+
+
 @pytest.mark.parametrize("camera", ["off", "image"])
-def test_the_same_bytes_with_and_without_a_thread(bag: Path, tmp_path: Path, camera: str) -> None:
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_same_bytes_with_and_without_lanes(bag: Path, tmp_path: Path, camera: str, count: int) -> None:
     config = change(Config(), {"motion.camera": camera})
-    at_once, in_turn = image_step(config, Blobs(config)), image_step(config, Blobs(config))
-    assert at_once.ahead == 1
+    at_once, in_turn = image_step(config, Lanes(Blobs(config), count)), image_step(config, Lanes(Blobs(config)))
+    assert at_once.lanes is not None
     one = written(at_once, bag, tmp_path / "at_once")
-    other = written(replace(in_turn, ahead=0), bag, tmp_path / "in_turn")
+    other = written(replace(in_turn, lanes=None), bag, tmp_path / "in_turn")
     for suffix in SINKS:
         assert one[suffix] == other[suffix], suffix
+    assert idle()
 
 
-def test_a_frame_is_detected_while_the_one_before_is_tracked(bag: Path, tmp_path: Path) -> None:
+def test_later_frames_are_detected_while_one_is_tracked_and_no_more_than_fit(bag: Path, tmp_path: Path) -> None:
     config = Config()
-    plain = image_step(config, Blobs(config))
-    begun = [threading.Event() for _ in range(30)]
-    threads = set()
+    plain = image_step(config, Lanes(Blobs(config), 2))
+    stamps = [frame.stamp_ns for _, frame in open_source(bag)]
+    begun = {stamp: threading.Event() for stamp in stamps}
+    lanes, threads, tracked = set(), set(), list[int]()
 
     def detect(frame: AnyFrame) -> Detections:
-        begun[len(threads_seen)].set()
-        threads_seen.append(threading.current_thread().name)
+        lanes.add(threading.current_thread().name)
+        begun[frame.stamp_ns].set()
+        if frame.stamp_ns == stamps[0]:
+            assert begun[stamps[1]].wait(WAIT), "one frame at a time"
         return plain.detect(frame)
 
     def track(frame: AnyFrame, found: Detections) -> FrameResult:
         threads.add(threading.current_thread())
         tracked.append(frame.stamp_ns)
-        if len(tracked) < 25:
-            assert begun[len(tracked)].wait(WAIT), f"frame {len(tracked) + 1} is not looked at"
-        assert len(threads_seen) <= len(tracked) + 2  # one waits, one is being looked at
+        for stamp in stamps[len(tracked) : len(tracked) + 2]:
+            assert begun[stamp].wait(WAIT), "a lane rests"
+        assert sum(event.is_set() for event in begun.values()) <= len(tracked) + 3
         return plain.track(frame, found)
 
-    threads_seen: list[str] = []
-    tracked: list[int] = []
-    replay(open_source(bag), Step(detect, track, ahead=1), [tmp_path / "x.txt"], RunInfo(("a",)), quiet=True)
-    assert tracked == sorted(tracked)
-    assert len(tracked) == 25
-    assert set(threads_seen) == {"detect-ahead"}
+    replay(open_source(bag), replace(plain, detect=detect, track=track), [tmp_path / "x.txt"], RunInfo(("a",)),
+           quiet=True)  # fmt: skip
+    assert tracked == stamps
+    assert {name.rpartition("_")[0] for name in lanes} == {"lane"}
     assert threads == {threading.main_thread()}
 
 
-def test_what_was_tracked_before_the_detector_failed_is_in_the_files(bag: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_was_tracked_before_the_detector_failed_is_in_the_files(bag: Path, tmp_path: Path, count: int) -> None:
     config = Config()
     with pytest.raises(ModelError, match="The engine has gone"):
-        replay(ReadAhead(open_source(bag)), image_step(config, Failing(config)), [tmp_path / "x.jsonl"],
+        replay(ReadAhead(open_source(bag)), image_step(config, Lanes(Failing(config), count)), [tmp_path / "x.jsonl"],
                RunInfo(Blobs(config).classes), quiet=True)  # fmt: skip
     assert len((tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines()) == 6
-    assert not {"read-ahead", "detect-ahead"} & {thread.name for thread in threading.enumerate()}
+    assert idle()
+
+
+def test_what_was_read_before_the_source_failed_is_tracked(bag: Path) -> None:
+    def broken() -> Iterator[tuple[int, AnyFrame]]:
+        yield from islice(open_source(bag), 5)
+        raise DataError("The disk has gone.")
+
+    walk = Lanes(Blobs(Config()), 2).walk(broken(), lambda item: item[0])
+    assert [next(walk)[1] for _ in range(5)] == [1, 2, 3, 4, 5]
+    with pytest.raises(DataError, match="The disk has gone"):
+        next(walk)
+    assert idle()
+
+
+def test_who_stops_early_leaves_no_thread(bag: Path) -> None:
+    walk = Lanes(Blobs(Config()), 2).walk(ReadAhead(open_source(bag)), lambda item: item[0])
+    assert next(walk)[1] == 1
+    walk.close()
+    assert idle()
 
 
 def test_what_fails_in_tracking_ends_the_threads(bag: Path, tmp_path: Path) -> None:
@@ -110,7 +137,7 @@ def test_what_fails_in_tracking_ends_the_threads(bag: Path, tmp_path: Path) -> N
     def track(_frame: AnyFrame, _found: Detections) -> FrameResult:
         raise ModelError("The network has gone.")
 
-    step = replace(image_step(config, Blobs(config)), track=track)
+    step = replace(image_step(config, Lanes(Blobs(config))), track=track)
     with pytest.raises(ModelError, match="The network has gone"):
         replay(ReadAhead(open_source(bag)), step, [tmp_path / "x.txt"], RunInfo(("a",)), quiet=True)
-    assert not {"read-ahead", "detect-ahead"} & {thread.name for thread in threading.enumerate()}
+    assert idle()

@@ -15,6 +15,7 @@ from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.evaluation.commands import tune as command
 from alstm_ros.evaluation.detection_cache import detect_all, select
+from alstm_ros.evaluation.lanes import Lanes
 from alstm_ros.evaluation.replay import image_step
 from alstm_ros.evaluation.sources import Window, open_source
 from alstm_ros.evaluation.tuning import LEFT_OUT, bounds, propose, searched, tracks_of
@@ -197,7 +198,7 @@ def test_cached_detections_give_the_tracks_of_the_images(
     monkeypatch.setattr(recordings, "scene", picture)
     bag = recordings.write_bag(tmp_path / "bag", range(1, 16))
     config = replace(Config(), {"motion.camera": camera})
-    step = image_step(config, Blobs(config))
+    step = image_step(config, Lanes(Blobs(config)))
     want = [step(frame).tracks for _, frame in open_source(bag)]
     for _ in range(2):  # made, and read from the disk
         cached = detect_all(open_source(bag), config, Blobs, bag, tmp_path / "cache", quiet=True, whole=True)

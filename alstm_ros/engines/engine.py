@@ -67,7 +67,7 @@ class Engine(Protocol):
         ...
 
     def __call__(self, inputs: Tensors) -> dict[str, NDArray[Any]]:
-        """Runs the model; the same inputs give the same outputs, bit for bit.
+        """Runs the model; the same inputs give the same outputs, bit for bit. Several threads may call at once.
 
         Raises:
             ModelError: an input is missing, unknown, or of the wrong shape or type, or the runtime fails.

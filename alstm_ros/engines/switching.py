@@ -94,7 +94,7 @@ class SwitchingEngine:
         self._failure: EngineFailure | None = None
         self._failed, self._ended, self._settled = threading.Event(), threading.Event(), threading.Event()
         self._settling = False
-        self._lock = threading.Lock()
+        self._turn = threading.Lock()
         self._sample = _Sample()
         self._told: set[str] = set()
         self._status = replace(fallback.status, progress=0.0, message=f"{title(target.runtime)} is being built.")
@@ -138,20 +138,22 @@ class SwitchingEngine:
         Raises:
             ModelError: the inputs do not fit, or the fallback fails too.
         """
-        fast = self._fast
-        if fast is not None and fast.takes(inputs):
-            try:
-                outputs = fast(inputs)
-            except EngineFailure as error:
-                self._lose(fast, error)
-            except Exception as error:  # noqa: BLE001  # a driver may raise anything; the frame is answered regardless
-                self._lose(fast, self._unknown(error))
-            else:
-                self._answers += 1
-                return outputs
+        with self._turn:  # of several threads, one is in the fast engine, which is not closed while it is
+            fast = self._fast
+            if fast is not None and fast.takes(inputs):
+                try:
+                    outputs = fast(inputs)
+                except EngineFailure as error:
+                    self._lose(error)
+                except Exception as error:  # noqa: BLE001  # a driver may raise anything; the frame is answered regardless
+                    self._lose(self._unknown(error))
+                else:
+                    self._answers += 1
+                    return outputs
         outputs = self._fallback(inputs)
-        if self._sample.wanted.is_set():
-            self._give_sample(inputs, outputs)
+        with self._turn:
+            if self._sample.wanted.is_set():
+                self._give_sample(inputs, outputs)
         return outputs
 
     def close(self) -> None:
@@ -266,14 +268,12 @@ class SwitchingEngine:
         self._status = replace(self._status, progress=fraction)
         return not self._ended.is_set()
 
-    def _lose(self, fast: FastEngine, error: EngineFailure) -> None:
-        """Goes back to the fallback; the background thread frees what is lost."""
-        with self._lock:
-            if self._fast is fast:  # of several threads that see the same failure, the first reports it
-                self._fast = None
-                self._failure = error
-                self._status = replace(self._fallback.status, message=str(error), degraded=True)
-                self._failed.set()
+    def _lose(self, error: EngineFailure) -> None:
+        """Goes back to the fallback, at this one's turn; the background thread frees what is lost."""
+        self._fast = None
+        self._failure = error
+        self._status = replace(self._fallback.status, message=str(error), degraded=True)
+        self._failed.set()
 
     def _unknown(self, error: Exception) -> EngineFailure:
         return EngineFailure(f"{title(self._target.runtime)} fails with {type(error).__name__}: {error}")

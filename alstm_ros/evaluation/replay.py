@@ -13,42 +13,44 @@ from types import FrameType
 from alstm_ros.association.manager import IdCounter, TrackManager
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
+from alstm_ros.evaluation.lanes import Lanes
 from alstm_ros.evaluation.progress import Progress
-from alstm_ros.evaluation.read_ahead import ahead, walking
+from alstm_ros.evaluation.read_ahead import walking
 from alstm_ros.evaluation.sinks import RunInfo, open_sinks
 from alstm_ros.evaluation.sources import AnyFrame, DetectionFrame, Source
 from alstm_ros.options import replace
-from alstm_ros.pipeline import Detector, Frame, Pipeline
+from alstm_ros.pipeline import Frame, Pipeline
 from alstm_ros.types import Detections, FrameResult
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One frame's way in two halves: that of frame k + 1 may begin before the second of frame k has ended.
+    """One frame's way in two halves: the first may begin in later frames before the second of this one has ended.
 
     Attributes:
         detect: the first half.
         track: the second; is given the frames in their order.
-        ahead: so many detected frames may wait for their second half; 0 does one half after the other.
+        lanes: work on the first halves of later frames meanwhile; None does one half after the other.
     """
 
     detect: Callable[[AnyFrame], Detections]
     track: Callable[[AnyFrame, Detections], FrameResult]
-    ahead: int = 0
+    lanes: Lanes | None = None
 
     def __call__(self, frame: AnyFrame) -> FrameResult:
         """All of one frame's way."""
         return self.track(frame, self.detect(frame))
 
     def detected(self, source: Source) -> Generator[tuple[int, AnyFrame, Detections], None, None]:
-        """Every frame with its number and detections; the detector has a thread of its own where `ahead` is above 0."""
-        found = self._in_turn(source)
-        return ahead(found, self.ahead, "detect-ahead") if self.ahead else found
-
-    def _in_turn(self, source: Source) -> Generator[tuple[int, AnyFrame, Detections], None, None]:
-        with walking(source) as frames:
-            for number, frame in frames:
-                yield number, frame, self.detect(frame)
+        """Every frame with its number and detections."""
+        if self.lanes is None:
+            with walking(source) as frames:
+                for number, frame in frames:
+                    yield number, frame, self.detect(frame)
+            return
+        with contextlib.closing(self.lanes.walk(source, lambda item: self.detect(item[1]))) as walk:
+            for (number, frame), found in walk:
+                yield number, frame, found
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +102,15 @@ def stop_politely() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def image_step(config: Config, detector: Detector) -> Step:
+def image_step(config: Config, lanes: Lanes) -> Step:
     """Tracking from images, by the pipeline that the node runs."""
     # A parameter file may name the robot's cameras; a recording is walked one topic at a time.
-    pipeline = Pipeline(replace(config, {"cameras": ()}), detector)
-    detector.settle()
+    pipeline = Pipeline(replace(config, {"cameras": ()}), lanes.detector)
 
     def track(frame: AnyFrame, found: Detections) -> FrameResult:
         return pipeline.track(_image(frame), found)
 
-    return Step(lambda frame: pipeline.detect([_image(frame)])[0], track, ahead=1)
+    return Step(lambda frame: pipeline.detect([_image(frame)])[0], track, lanes)
 
 
 def _image(frame: AnyFrame) -> Frame:

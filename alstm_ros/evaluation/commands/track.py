@@ -12,6 +12,7 @@ from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.commands.common import add_config, add_jobs, config_from, print_json
+from alstm_ros.evaluation.lanes import Lanes
 from alstm_ros.evaluation.mot import MotDetections
 from alstm_ros.evaluation.parallel import run_all
 from alstm_ros.evaluation.read_ahead import ReadAhead
@@ -107,8 +108,8 @@ def run_job(job: Job) -> Replayed:
     outputs = [Path(text.replace("{name}", source.name)) for text in job.outputs]
     check_outputs(outputs, images=images)
     if images:
-        detector = load_detector(job.config)
-        step, classes = image_step(job.config, detector), detector.classes
+        lanes = Lanes.open(load_detector, job.config)
+        step, classes = image_step(job.config, lanes), lanes.detector.classes
     else:
         step, classes = detection_step(job.config), ("pedestrian",)
     if job.frames:

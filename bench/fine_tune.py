@@ -32,6 +32,7 @@ from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.evaluation.video import Video
 from alstm_ros.learning import command
 from alstm_ros.learning.bootstrap import bootstrap
+from alstm_ros.learning.recording import in_parts, write
 from alstm_ros.learning.run_files import changed
 from alstm_ros.learning.train import Trainer
 from alstm_ros.options import replace
@@ -58,7 +59,7 @@ def bootstrapped(cases: Sequence[Case], folder: Path) -> None:
     """What `alstm bootstrap` writes of these detections."""
     for case in cases:
         frames = [(k, DetectionFrame(f.detections, f.stamp_ns, f.motion)) for k, f in enumerate(case.frames, 1)]
-        bootstrap(frames, Config()).save(folder / f"{case.name}.npz")
+        write(folder / f"{case.name}.npz", (bootstrap(part, Config()) for part in in_parts(frames)))
 
 
 def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> tuple[Path, command.Settled]:

@@ -19,6 +19,7 @@ from alstm_ros.learning.bootstrap_tape import bootstrap_tape
 from alstm_ros.learning.own_clips import Gaps, OwnClip, interrupted
 from alstm_ros.learning.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
 from alstm_ros.learning.purity import purity
+from alstm_ros.learning.recording import Recording, write
 from alstm_ros.types import Detections
 
 PERIOD = 33_000_000
@@ -94,13 +95,13 @@ def test_no_frames_and_no_detections() -> None:
 
 def test_what_is_saved_is_read(tmp_path: Path) -> None:
     pairs = bootstrap(frames_of([[(3.0 * f, 100.0)] for f in range(5)]), Config())
-    pairs.save(tmp_path / "a" / "x.npz")
-    back = Pairs.load(tmp_path / "a" / "x.npz")
+    write(tmp_path / "a" / "x.npz", [pairs])
+    [back] = Recording.open(tmp_path / "a" / "x.npz").parts()
     for name in Pairs.__slots__:
         np.testing.assert_array_equal(getattr(back, name), getattr(pairs, name))
     (tmp_path / "y.npz").write_bytes(b"nothing")
     with pytest.raises(DataError, match="no file of bootstrapped pairs"):
-        Pairs.load(tmp_path / "y.npz")
+        Recording.open(tmp_path / "y.npz")
 
 
 def test_wrong_labels_are_counted_as_wrong() -> None:
@@ -128,7 +129,7 @@ def test_command(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert cli.main(["bootstrap", folder, "--output", str(tmp_path), "--gt", folder, "--json"]) == 0
     captured = capsys.readouterr()
     made = json.loads(captured.out)
-    pairs = Pairs.load(tmp_path / "MOT17-05.npz")
+    [pairs] = Recording.open(tmp_path / "MOT17-05.npz").parts()
     assert made["recordings"]["MOT17-05"]["same"] == (pairs.labels == SAME).sum()
     assert made["purity"]["same"] >= 99.5
     assert "right: 99." in captured.err

@@ -20,6 +20,7 @@ from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.own_clips import Gaps, draw_own_clip, interrupted, overlay
 from alstm_ros.learning.pairs import Pairs
+from alstm_ros.learning.recording import write
 from alstm_ros.learning.weights import read_model
 from alstm_ros.types import Detections
 
@@ -41,7 +42,7 @@ def recording(frames: int = 120) -> Pairs:
 @pytest.fixture
 def bootstrapped(tmp_path: Path) -> Path:
     """What `alstm bootstrap` leaves."""
-    recording().save(tmp_path / "bootstrapped" / "monday.npz")
+    write(tmp_path / "bootstrapped" / "monday.npz", [recording()])
     return tmp_path / "bootstrapped"
 
 

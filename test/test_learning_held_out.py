@@ -20,7 +20,7 @@ from alstm_ros.association.lstm import MODELS
 from alstm_ros.learning.export import export
 from alstm_ros.learning.held_out import STRETCH, Verdict, _accuracy, association_accuracy, compare, followed, verdict
 from alstm_ros.learning.own_clips import OwnClip
-from alstm_ros.learning.pairs import parted
+from alstm_ros.learning.recording import Recording, write
 from alstm_ros.learning.weights import read_model
 
 SMALL = [word for word in TAUGHT if not word.startswith("data.held")]
@@ -53,14 +53,6 @@ def test_ids_are_given_to_what_is_not_hidden() -> None:
     assert (ids[hidden] == -1).all()
     assert (ids[~hidden] >= 0).all()
     assert association_accuracy(OwnClip(pairs, hidden), "") == 100
-
-
-def test_the_end_is_set_aside() -> None:
-    begin, end = parted(recording(50), 0.2)
-    assert begin.numbers.tolist() == list(range(1, 41))
-    assert end.numbers.tolist() == list(range(41, 51))
-    assert len(begin.boxes) + len(end.boxes) == len(recording(50).boxes)
-    assert len(parted(recording(50), 0.0)[1].numbers) == 0
 
 
 def test_two_networks_are_judged_on_the_same_clips(tmp_path: Path) -> None:
@@ -102,7 +94,7 @@ def test_a_gain_must_exceed_chance() -> None:
 
 
 def test_without_a_sure_gain_the_network_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    recording(10 * STRETCH).save(tmp_path / "bootstrapped" / "monday.npz")
+    write(tmp_path / "bootstrapped" / "monday.npz", [recording(10 * STRETCH)])
     call = ["train", "--from", str(tmp_path / "bootstrapped"), *SMALL, "rate=1e-9"]
     assert cli.main([*call, "--output", str(tmp_path / "out")]) == 0
     assert "no sure gain" in capsys.readouterr().err
@@ -115,12 +107,12 @@ def test_labelled_frames_are_not_held_out_and_stay_learned_unless_the_rest_got_w
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs = recording(10 * STRETCH)
-    pairs.save(tmp_path / "bootstrapped" / "monday.npz")
+    write(tmp_path / "bootstrapped" / "monday.npz", [pairs])
     objects = np.where(pairs.frames % 60 == 0, pairs.tracklets, pairs.objects)
     labelled = replace(pairs, objects=objects, truths=np.where(objects[:, None] >= 0, pairs.boxes, np.float32(np.nan)))
     assert labelled.labelled == 10
-    assert len(parted(labelled, 0.2)[1].numbers) == 0
-    labelled.save(tmp_path / "bootstrapped" / "tuesday.npz")
+    write(tmp_path / "bootstrapped" / "tuesday.npz", [labelled])
+    assert len(Recording.open(tmp_path / "bootstrapped" / "tuesday.npz").parted(0.2)[1]) == 0
     call = ["train", "--from", str(tmp_path / "bootstrapped"), *SMALL, "rate=1e-9"]
     assert cli.main([*call, "--output", str(tmp_path / "out")]) == 0
     assert "10 labelled frames were learned" in capsys.readouterr().err

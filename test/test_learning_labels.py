@@ -13,7 +13,6 @@ import torch
 
 from alstm_ros import cli
 from alstm_ros.config import Config
-from alstm_ros.errors import DataError
 from alstm_ros.evaluation.labels import make
 from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.evaluation.sparse import SparseLabels, write_mot
@@ -24,6 +23,7 @@ from alstm_ros.learning.identities import attach, identities
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
 from alstm_ros.learning.own_clips import OwnClip
 from alstm_ros.learning.pairs import NOBODY_LOOKED, NOTHING, Pairs
+from alstm_ros.learning.recording import Recording
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.train import LossConfig, objective
 from alstm_ros.types import Detections
@@ -142,11 +142,9 @@ def test_a_box_that_the_person_deleted_is_nothing_and_doubtful_ones_stay_open() 
     near = attach(bootstrap(walkers(), Config()), SparseLabels("w", shifted, LABELLED))
     assert (near.objects[deleted] == NOTHING).all()
     assert (near.objects[~deleted] == NOBODY_LOOKED).all()
-    with pytest.raises(DataError, match="none of them is in the recording"):
-        attach(bootstrap(walkers()[:5], Config()), labels())
 
 
-def test_the_command_takes_labels(shared: Path, tmp_path: Path) -> None:
+def test_the_command_takes_labels(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = shared / "data" / "mot17" / "MOT17-05"
     rows = np.loadtxt(folder / "gt.txt", delimiter=",")
     rows = rows[np.isin(rows[:, 0], [100, 200]) & (rows[:, 6] == 1)]
@@ -155,8 +153,12 @@ def test_the_command_takes_labels(shared: Path, tmp_path: Path) -> None:
     write_mot(SparseLabels("MOT17-05", made, np.array([100, 200]), 14.0, 640, 480), tmp_path / "labels")
     call = ["bootstrap", str(folder), "--output", str(tmp_path / "out"), "--labels", str(tmp_path / "labels")]
     assert cli.main(call) == 0
-    pairs = Pairs.load(tmp_path / "out" / "MOT17-05.npz")
+    [pairs] = Recording.open(tmp_path / "out" / "MOT17-05.npz").parts()
     told = pairs.objects >= 0
     assert set(pairs.numbers[pairs.frames[told]].tolist()) == {100, 200}
     assert np.isfinite(pairs.truths[told]).all()
     assert set(pairs.objects[told].tolist()) <= set(rows[:, 1].astype(int).tolist())
+    late = make(rows[:, 0] + 900, rows[:, 1], boxes, np.ones(len(rows)), np.ones(len(rows)), length=1837)
+    write_mot(SparseLabels("MOT17-05", late, np.array([1000, 1100]), 14.0, 640, 480), tmp_path / "labels")
+    assert cli.main(call) == 2
+    assert "none of them is in the recording" in capsys.readouterr().err

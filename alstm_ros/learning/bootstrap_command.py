@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import operator
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.commands.common import add_config, add_jobs, config_from, print_json
-from alstm_ros.evaluation.detection_cache import detect_all
+from alstm_ros.evaluation.detection_cache import DetectedSource
 from alstm_ros.evaluation.pairing import find_truths, pair
 from alstm_ros.evaluation.parallel import run_all
 from alstm_ros.evaluation.reading import name_of, read_truth
@@ -22,8 +26,9 @@ from alstm_ros.evaluation.sources import SourceOptions, open_source
 from alstm_ros.evaluation.sparse import read_sparse
 from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.identities import attach
-from alstm_ros.learning.pairs import DIFFERENT, NOBODY_LOOKED, SAME, UNKNOWN
+from alstm_ros.learning.pairs import DIFFERENT, NOBODY_LOOKED, SAME, UNKNOWN, Pairs
 from alstm_ros.learning.purity import Purity, purity
+from alstm_ros.learning.recording import in_parts, write
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -136,15 +141,35 @@ def find_labels(paths: Sequence[Path], recordings: Sequence[str]) -> dict[str, P
 
 
 def run_job(job: Job) -> tuple[dict[str, Any], Purity | None]:
-    """Makes one recording's pairs; must be importable, other processes call it."""
-    cached = detect_all(open_source(job.source, job.options), job.config, load_detector, job.source, job.cache)
-    pairs = bootstrap(cached.frames, job.config)
-    if job.labels:
-        pairs = attach(pairs, read_sparse(job.labels))
-    pairs.save(job.output)
+    """Makes one recording's pairs; must be importable, other processes call it.
+
+    Raises:
+        DataError: none of the frames that a person labelled is in the recording.
+    """
+    source = DetectedSource(open_source(job.source, job.options), job.config, load_detector, job.source, job.cache)
+    sparse = read_sparse(job.labels) if job.labels else None
+    truth = read_truth(job.truth).labels if job.truth else None
     names = {"same": SAME, "different": DIFFERENT, "unknown": UNKNOWN}
-    numbers: dict[str, Any] = {name: int((pairs.labels == label).sum()) for name, label in names.items()}
-    numbers["detections"] = len(pairs.boxes)
-    numbers["labelled"] = int((pairs.objects != NOBODY_LOOKED).sum())
-    numbers["problems"] = list(cached.problems)
-    return numbers, purity(pairs, read_truth(job.truth).labels) if job.truth else None
+    numbers: dict[str, Any] = dict.fromkeys([*names, "detections", "labelled"], 0)
+    pure: list[Purity] = []
+
+    def parts() -> Iterator[Pairs]:
+        met = 0
+        for frames in in_parts(source):
+            pairs = bootstrap(frames, job.config)
+            if sparse is not None:
+                met += int(np.isin(pairs.numbers, sparse.frames).sum())
+                pairs = attach(pairs, sparse)
+            for name, label in names.items():
+                numbers[name] += int((pairs.labels == label).sum())
+            numbers["detections"] += len(pairs.boxes)
+            numbers["labelled"] += int((pairs.objects != NOBODY_LOOKED).sum())
+            if truth is not None:
+                pure.append(purity(pairs, truth))
+            yield pairs
+        if sparse is not None and not met:
+            raise DataError(f"{sparse.name} labels {len(sparse.frames)} frames, and none of them is in the recording.")
+
+    write(job.output, parts())
+    numbers["problems"] = list(source.problems)
+    return numbers, functools.reduce(operator.add, pure) if pure else None

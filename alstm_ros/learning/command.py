@@ -21,7 +21,7 @@ from alstm_ros.association.lstm import MODELS
 from alstm_ros.errors import ConfigError
 from alstm_ros.learning.export import export
 from alstm_ros.learning.held_out import Verdict, compare
-from alstm_ros.learning.pairs import load_all, parted
+from alstm_ros.learning.recording import open_all
 from alstm_ros.learning.run_files import build, changed, values_of
 from alstm_ros.learning.train import TrainConfig, Trainer
 from alstm_ros.learning.weights import describe, read_model
@@ -132,10 +132,10 @@ def about(folder: Path, start: str, held: float) -> dict[str, str]:
     Raises:
         DataError: the folder holds no bootstrapped recording.
     """
-    recordings = [parted(pairs, held)[0] for pairs in load_all(folder)]
-    names = ", ".join(path.stem for path in sorted(folder.glob("*.npz")))
-    frames = sum(len(pairs.numbers) for pairs in recordings)
-    labelled = sum(pairs.labelled for pairs in recordings)
+    recordings = open_all(folder)
+    names = ", ".join(recording.path.stem for recording in recordings)
+    frames = sum(len(recording.parted(held)[0]) for recording in recordings)
+    labelled = sum(recording.labelled for recording in recordings)
     path = MODELS.get(start, Path(start))
     base = describe(path) if path.suffix == ".onnx" else {}
     told = base.get("training_data", "not told")
@@ -219,9 +219,9 @@ def settle(config: TrainConfig, path: Path) -> Settled:
         config: of the run that is finished.
         path: the file that it made.
     """
-    recordings = load_all(Path(config.data.bootstrapped)) if config.data.bootstrapped else []
-    labelled = sum(pairs.labelled for pairs in recordings)
-    ends = [parted(pairs, config.data.held)[1] for pairs in recordings]
+    recordings = open_all(Path(config.data.bootstrapped)) if config.data.bootstrapped else []
+    labelled = sum(recording.labelled for recording in recordings)
+    ends = [recording.parted(config.data.held)[1] for recording in recordings]
     before, start = path.with_name("before.onnx"), MODELS.get(config.start, Path(config.start))
     if not config.data.held or not recordings:
         return Settled(None, kept=False, labelled=labelled)

@@ -19,7 +19,7 @@ from alstm_ros.learning import losses, scenes
 from alstm_ros.learning.bootstrap_tape import bootstrap_tape
 from alstm_ros.learning.noise import Detector, draw_noise
 from alstm_ros.learning.own_clips import draw_own_clip
-from alstm_ros.learning.pairs import Pairs
+from alstm_ros.learning.recording import Footage
 from alstm_ros.learning.rollout import Tape, record
 from alstm_ros.learning.scenes import Scene
 from alstm_ros.learning.simulation import simulate
@@ -162,7 +162,7 @@ def make_tape(
     config: DataConfig,
     tracker: Config,
     inner: LearnedAssociator | None,
-    recordings: Sequence[Pairs] = (),
+    recordings: Sequence[Footage] = (),
 ) -> Tape:
     """Records one clip; the same seed and model give the same tape."""
     rng = np.random.default_rng(list(seed))

@@ -22,7 +22,7 @@ from alstm_ros.learning.bootstrap import Strictness
 from alstm_ros.learning.bootstrap_tape import Certain
 from alstm_ros.learning.identities import identities
 from alstm_ros.learning.own_clips import OwnClip, draw_own_clip
-from alstm_ros.learning.pairs import Pairs
+from alstm_ros.learning.recording import Footage
 from alstm_ros.types import Detections, Float64, Int64
 
 STRETCH = 60
@@ -72,7 +72,7 @@ class Verdict:
         )
 
 
-def compare(recordings: Sequence[Pairs], before: str, after: str, seed: int, jobs: int = 1) -> Verdict | None:
+def compare(recordings: Sequence[Footage], before: str, after: str, seed: int, jobs: int = 1) -> Verdict | None:
     """Judges two networks on the same clips.
 
     Args:
@@ -87,8 +87,9 @@ def compare(recordings: Sequence[Pairs], before: str, after: str, seed: int, job
     """
     stretches = [
         pairs.at(np.arange(first, first + STRETCH))
-        for pairs in recordings
-        for first in range(0, len(pairs.numbers) - STRETCH + 1, STRETCH)
+        for footage in recordings
+        for pairs in footage.parts()
+        for first in range(0, len(pairs) - STRETCH + 1, STRETCH)
     ]
     if len(stretches) < 2:
         return None

@@ -8,7 +8,6 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from alstm_ros.boxes import iou
-from alstm_ros.errors import DataError
 from alstm_ros.evaluation.sparse import SparseLabels
 from alstm_ros.learning.pairs import NOBODY_LOOKED, NOTHING, Pairs
 from alstm_ros.types import Float64, Int64
@@ -44,17 +43,12 @@ def attach(pairs: Pairs, sparse: SparseLabels, overlap: float = 0.5, near: float
     """Adds what a person labelled to what was bootstrapped.
 
     Args:
-        pairs: of the recording.
-        sparse: its labels; they name frames by the same numbers.
+        pairs: of the recording, or of a part of it.
+        sparse: the recording's labels; they name frames by the same numbers.
         overlap: smallest IoU at which a detection is a labelled object.
         near: IoU with a labelled box above which an unmatched detection may be a second one of it.
-
-    Raises:
-        DataError: none of the labelled frames is in the recording.
     """
     chosen = np.flatnonzero(np.isin(pairs.numbers, sparse.frames))
-    if not len(chosen):
-        raise DataError(f"{sparse.name} labels {len(sparse.frames)} frames, and none of them is in the recording.")
     objects, truths = pairs.objects.copy(), pairs.truths.copy()
     rows = sparse.labels.rows()
     for frame in chosen.tolist():

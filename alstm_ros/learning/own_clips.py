@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.learning.pairs import COLUMNS, Pairs
+from alstm_ros.learning.recording import Footage
 from alstm_ros.learning.scenes import visible_share
 from alstm_ros.types import Float32
 
@@ -54,7 +55,7 @@ class OwnClip:
     hidden: NDArray[np.bool_]
 
 
-def draw_own_clip(rng: np.random.Generator, recordings: Sequence[Pairs], frames: int) -> OwnClip:
+def draw_own_clip(rng: np.random.Generator, recordings: Sequence[Footage], frames: int) -> OwnClip:
     """A clip of one of the recordings.
 
     Args:
@@ -62,15 +63,16 @@ def draw_own_clip(rng: np.random.Generator, recordings: Sequence[Pairs], frames:
         recordings: what to cut from, the longer the more often.
         frames: its length, at most.
     """
-    lengths = np.array([len(pairs.numbers) for pairs in recordings], np.float64)
-    pairs = recordings[int(rng.choice(len(recordings), p=lengths / lengths.sum()))]
+    lengths = np.array([len(footage) for footage in recordings], np.float64)
+    footage = recordings[int(rng.choice(len(recordings), p=lengths / lengths.sum()))]
+    pairs = footage.part(rng)
     step = int(rng.choice([1, 1, 2, 3, 5]))
     clip = _cut(rng, pairs, frames, step)
     faint = np.zeros(len(clip.frames), bool)
     if np.isnan(pairs.motion).all():  # two times of a moving camera would not fit each other
         room = CROWD / max(len(clip.frames) / max(len(clip.numbers), 1), 1)
         for _ in range(min(int(rng.integers(4)), round(room) - 1)):
-            clip, faint = overlay(clip, displaced(_cut(rng, pairs, frames, step), rng), faint, rng)
+            clip, faint = overlay(clip, displaced(_cut(rng, footage.part(rng), frames, step), rng), faint, rng)
     return OwnClip(clip, faint | interrupted(clip, Gaps(), rng))
 
 

@@ -1,17 +1,14 @@
-"""What is known of a recording's detections, as `alstm bootstrap` writes it and training reads it."""
+"""What is known of a recording's detections, or those of a part of it: what `alstm bootstrap` finds out."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.errors import DataError
 from alstm_ros.types import Float32, Float64, Int64
 
 SAME, DIFFERENT, UNKNOWN = 1, 0, -1
@@ -63,26 +60,17 @@ class Pairs:
         """How many frames a person labelled."""
         return len(np.unique(self.frames[self.objects != NOBODY_LOOKED]))
 
-    def save(self, path: Path) -> None:
-        """Writes an .npz file, at once or not at all."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.part.npz")
-        columns = {field.name: getattr(self, field.name) for field in fields(self)}
-        np.savez_compressed(part, **columns)
-        part.replace(path)
+    def __len__(self) -> int:
+        """How many frames."""
+        return len(self.numbers)
 
-    @classmethod
-    def load(cls, path: Path) -> Pairs:
-        """Reads what `save` wrote.
+    def parts(self) -> Iterator[Pairs]:
+        """See recording.Footage; it is all in memory."""
+        yield self
 
-        Raises:
-            DataError: it is no such file.
-        """
-        try:
-            with np.load(path) as columns:
-                return cls(**{field.name: columns[field.name] for field in fields(cls)})
-        except (OSError, ValueError, KeyError, BadZipFile) as error:
-            raise DataError(f"{path} is no file of bootstrapped pairs: {error}.") from error
+    def part(self, _rng: np.random.Generator) -> Pairs:
+        """See recording.Footage."""
+        return self
 
     def choose(self, keep: NDArray[np.bool_]) -> Pairs:
         """The detections of a mask `(D,)`; labels of pairs are left out."""
@@ -113,25 +101,3 @@ class Pairs:
             motion=motion,
             frames=place[kept.frames],
         )
-
-
-def parted(pairs: Pairs, share: float) -> tuple[Pairs, Pairs]:
-    """A recording's beginning and, of this share of its frames, its end; labels of pairs are left out.
-
-    A recording of which a person labelled frames is all beginning: that work is not to be held out.
-    """
-    count = len(pairs.numbers)
-    first = count if pairs.labelled else count - round(share * count)
-    return pairs.at(np.arange(first)), pairs.at(np.arange(first, count))
-
-
-def load_all(folder: Path) -> list[Pairs]:
-    """Every recording of a folder, in the order of their names.
-
-    Raises:
-        DataError: there is none, or one cannot be read.
-    """
-    paths: Sequence[Path] = sorted(folder.glob("*.npz"))
-    if not paths:
-        raise DataError(f"{folder} holds no bootstrapped recording (.npz); 'alstm bootstrap' writes them.")
-    return [Pairs.load(path) for path in paths]

@@ -23,7 +23,7 @@ from alstm_ros.learning import losses
 from alstm_ros.learning.data import Batch, DataConfig, make_batch, make_tape, split
 from alstm_ros.learning.export import export
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
-from alstm_ros.learning.pairs import load_all, parted
+from alstm_ros.learning.recording import open_all
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.scenes import Scene, cut, read_scene
 from alstm_ros.learning.weights import blended, read_model
@@ -299,8 +299,8 @@ def _prepare(data: DataConfig, model: str | None) -> None:
     for folder in split(Path(data.halves), 0)[0] if data.halves else []:
         whole = read_scene(folder)
         sources.append(cut(whole, 0, len(whole) // 2))
-    recordings = load_all(Path(data.bootstrapped)) if data.bootstrapped else []
-    recordings = [parted(pairs, data.held)[0] for pairs in recordings]
+    recordings = open_all(Path(data.bootstrapped)) if data.bootstrapped else []
+    recordings = [recording.parted(data.held)[0] for recording in recordings]
     _WORKER.update(data=data, sources=sources, recordings=recordings, inner=None)
     if model is not None:
         _WORKER["inner"] = open_associator(model)

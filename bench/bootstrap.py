@@ -2,13 +2,19 @@
 
 MOT17 with its detections, all frames; DanceTrack with detections simulated from its ground truth; vtest.avi from
 pixels. The ground truth is hidden until the counting.
+memory: peak of a process that bootstraps --hours at 30 frames a second, 11 people with features of 64, and then draws
+clips of it as training does. The frames are made up as they go, so that nothing but the work itself is counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +28,11 @@ from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.evaluation.video import Video
 from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.noise import Detector, Noise
+from alstm_ros.learning.own_clips import draw_own_clip
 from alstm_ros.learning.purity import Purity, purity
+from alstm_ros.learning.recording import Recording, in_parts, write
 from alstm_ros.learning.scenes import read_scene
+from alstm_ros.types import Detections
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -61,16 +70,55 @@ def vtest(data: Path, video: Path) -> Purity:
     return purity(bootstrap(cached.frames, Config()), truth)
 
 
+def street(hours: float) -> Iterator[tuple[int, DetectionFrame]]:
+    """Eleven people who walk to and fro."""
+    rng = np.random.default_rng(0)
+    scores, classes = np.full(11, 0.9, np.float32), np.zeros(11, np.int64)
+    for number in range(1, round(hours * 3600 * 30) + 1):
+        features = rng.standard_normal((11, 64)).astype(np.float32)
+        left = 100.0 * np.arange(11) + 2.0 * abs(number % 300 - 150)
+        boxes = np.stack([left, 50 + 0 * left, left + 40, 150 + 0 * left], axis=1).astype(np.float32)
+        yield number, DetectionFrame(Detections(boxes, scores, classes, features), number * 33_333_333)
+
+
+def bootstrap_long(hours: float, path: str) -> dict[str, Any]:
+    """Bootstraps so many hours and draws from them; in a process of its own."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    write(Path(path), (bootstrap(part, Config()) for part in in_parts(street(hours))))
+    recording = Recording.open(Path(path))
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        draw_own_clip(rng, [recording], 200)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    size = Path(path).stat().st_size
+    return {
+        "hours": hours,
+        "frames": len(recording),
+        "file_megabytes": size / 1e6,
+        "start_megabytes": before * 1.024e-3,
+        "peak_megabytes": peak * 1.024e-3,
+    }
+
+
+def memory(hours: float) -> dict[str, Any]:
+    """See the top."""
+    with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(bootstrap_long, hours, str(Path(folder) / "street.npz")).result()
+
+
 def main() -> None:
     """Runs the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", action="append", choices=("mot17", "dancetrack", "vtest"), help="default: all")
+    parser.add_argument(
+        "--part", action="append", choices=("mot17", "dancetrack", "vtest", "memory"), help="default: all"
+    )
     parser.add_argument("--data", type=Path, default=ROOT.parent / "shared" / "data", help="the data folder")
     parser.add_argument("--video", type=Path, default=ROOT / ".cache" / "vtest.avi", help="vtest.avi")
     parser.add_argument("--sequences", type=int, default=40, help="how many of DanceTrack's")
+    parser.add_argument("--hours", type=float, default=1.0, help="length of the recording of the part memory")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
-    parts = args.part or ["mot17", "dancetrack", "vtest"]
+    parts = args.part or ["mot17", "dancetrack", "vtest", "memory"]
     found: dict[str, Any] = {}
     if "mot17" in parts:
         found["mot17"] = mot17(args.data)
@@ -78,7 +126,11 @@ def main() -> None:
         found["dancetrack"] = dancetrack(args.data, args.sequences)
     if "vtest" in parts:
         found["vtest"] = vtest(args.data, args.video)
-    numbers = {name: pure.percent() | {"links": pure.same, "pairs": pure.pairs} for name, pure in found.items()}
+    numbers: dict[str, dict[str, Any]] = {
+        name: pure.percent() | {"links": pure.same, "pairs": pure.pairs} for name, pure in found.items()
+    }
+    if "memory" in parts:
+        numbers["memory"] = memory(args.hours)
     if args.json:
         print(json.dumps(numbers, indent=2))
         return

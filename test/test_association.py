@@ -15,7 +15,7 @@ from alstm_ros.association.cost import base_cost, overlap
 from alstm_ros.association.matcher import confidence, price
 from alstm_ros.association.matching import assign, margins
 from alstm_ros.association.motion import Motion
-from alstm_ros.association.near import touching, within
+from alstm_ros.association.near import touching
 from alstm_ros.association.scene import common_shift, median
 from alstm_ros.association.table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou
@@ -63,19 +63,9 @@ def test_those_that_touch_are_found(seed: int, tracks: int, detections: int) -> 
     """Every pair that overlaps is there, in order, and none that is apart by more than rounding."""
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, tracks), some_boxes(rng, detections)
-    keys = touching(a, b)
-    assert (np.diff(keys) > 0).all()
-    assert set(np.flatnonzero(iou(a, b) > 0).tolist()) == set(keys.tolist())
-
-
-@given(SEEDS, st.integers(0, 30), st.integers(0, 30))
-def test_those_within_reach_are_found(seed: int, tracks: int, detections: int) -> None:
-    rng = np.random.default_rng(seed)
-    a, b, reach = rng.uniform(0, 100, (tracks, 2)), rng.uniform(0, 100, (detections, 2)), rng.uniform(0, 50, tracks)
-    away = np.linalg.norm(a[:, None] - b, axis=2)
-    rows, columns = within(a, b, reach)
-    want = list(zip(*np.nonzero(away < reach[:, None]), strict=True))
-    assert sorted(zip(rows.tolist(), columns.tolist(), strict=True)) == want
+    rows, columns = touching(a, b)
+    wanted = np.nonzero(iou(a, b) > 0)
+    assert (rows.tolist(), columns.tolist()) == (wanted[0].tolist(), wanted[1].tolist())
 
 
 def test_cost_adds_up() -> None:
@@ -90,9 +80,9 @@ def test_another_class_costs_more() -> None:
     found = Detections(boxes, np.full(2, 0.9, np.float32), np.array([7, 3]))
     table = TrackTable.start(np.array([1]), np.array([0]), found[np.array([1])], 0, 0)
     config = replace(Config(), {"association.class_penalty": 0.25})
-    rows, columns, costs = price(table, boxes[1:].astype(np.float64), found, 0, 0, config, far=False)
-    assert (rows.tolist(), columns.tolist()) == ([0, 0], [0, 1])
-    assert costs[0] - costs[1] == pytest.approx(0.25)
+    pairs = price(table, boxes[1:].astype(np.float64), found, 0, 0, config, far=False)
+    assert (pairs.rows.tolist(), pairs.columns.tolist()) == ([0, 0], [0, 1])
+    assert pairs.costs[0] - pairs.costs[1] == pytest.approx(0.25)
 
 
 def best_by_trying(cost: Float64, limit: float) -> float:

@@ -43,11 +43,11 @@ def test_who_is_not_priced_is_far(seed: int, tracks: int, detections: int, dt_ns
     """What is left out neither overlaps nor is near and alike; what overlaps costs the same with the far ones."""
     table, found, predicted, now = scene(seed, tracks, detections)
     near = price(table, predicted, found, now, dt_ns, Config(), far=False)
-    rows, columns, costs = price(table, predicted, found, now, dt_ns, Config(), far=True)
+    pairs = price(table, predicted, found, now, dt_ns, Config(), far=True)
     priced = np.full((tracks, detections), np.nan)
-    priced[rows, columns] = costs
-    np.testing.assert_array_equal(priced[near[0], near[1]], near[2])
-    assert (np.diff(rows * max(detections, 1) + columns) > 0).all()
+    priced[pairs.rows, pairs.columns] = pairs.costs
+    np.testing.assert_array_equal(priced[near.rows, near.columns], near.costs)
+    assert (np.diff(pairs.rows * max(detections, 1) + pairs.columns) > 0).all()
 
     left = np.isnan(priced)
     boxes = found.boxes.astype(np.float64)
@@ -70,11 +70,11 @@ def test_candidates_are_few_and_could_be_matched(seed: int, tracks: int, detecti
     pairs = price(table, predicted, found, now, SECOND // 30, Config(), far=True)
     candidates, place = find_candidates(table, predicted, found, pairs, limit, now, SECOND // 30)
     assert (np.diff(place) > 0).all()
-    np.testing.assert_array_equal(candidates.rows, pairs[0][place])
-    np.testing.assert_array_equal(candidates.columns, pairs[1][place])
-    np.testing.assert_allclose(candidates.costs, pairs[2][place], rtol=1e-6)
-    assert (pairs[2][place] < limit + BOUND).all()
+    np.testing.assert_array_equal(candidates.rows, pairs.rows[place])
+    np.testing.assert_array_equal(candidates.columns, pairs.columns[place])
+    np.testing.assert_allclose(candidates.costs, pairs.costs[place], rtol=1e-6)
+    assert (pairs.costs[place] < limit + BOUND).all()
     assert np.bincount(candidates.columns, minlength=detections).max(initial=0) <= 8
-    if np.bincount(pairs[1], minlength=detections).max(initial=0) <= 8:  # then nothing is cut off
-        chosen = assign(*pairs, limit)
+    if np.bincount(pairs.columns, minlength=detections).max(initial=0) <= 8:  # then nothing is cut off
+        chosen = assign(pairs.rows, pairs.columns, pairs.costs, limit)
         assert set(chosen.tolist()) <= set(place.tolist())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 
 from alstm_ros.association.associator import Candidates, TrackView
 from alstm_ros.association.cost import APART
-from alstm_ros.association.near import within
 from alstm_ros.association.table import TrackTable
 from alstm_ros.types import Detections, Float64, Int64, TrackState
 
@@ -21,29 +23,60 @@ _MOST = 8
 """and for so many pairs of a detection at most, the cheapest and nearest."""
 
 
-def second_thoughts(table: TrackTable, predicted: Float64, boxes: Float64, stamp_ns: int) -> Int64:
-    """The pairs that are near one another and alike.
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs that may have to do with one another, in the order of rows and then of columns.
+
+    Attributes:
+        rows: `(P,)` each pair's track.
+        columns: `(P,)` its detection.
+        costs: `(P,)` float64, what the rules say that it costs.
+        away: `(P,)` float64, how far the centres are apart, squared, 1 at the end of the track's reach.
+        close: `(P,)` bool, within reach and alike in height.
+    """
+
+    rows: Int64
+    columns: Int64
+    costs: Float64
+    away: Float64
+    close: NDArray[np.bool_]
+
+
+def reach(table: TrackTable, predicted: Float64, stamp_ns: int) -> Float64:
+    """How far off each track's centre may be, `(T,)` pixels."""
+    return np.asarray((_REACH + (stamp_ns - table.seen_ns) / SECOND) * _heights(predicted))
+
+
+def widened(windows: Float64, predicted: Float64, far: Float64) -> Float64:
+    """The windows around tracks, `(T, 4)` xyxy each, so wide that they hold every centre within reach `(T,)`."""
+    centres, far = _centres(predicted), far[:, None]
+    low, high = np.minimum(windows[:, :2], centres - far), np.maximum(windows[:, 2:], centres + far)
+    return np.concatenate([low, high], axis=1)
+
+
+def second_thoughts(
+    predicted: Float64, boxes: Float64, rows: Int64, columns: Int64, far: Float64
+) -> tuple[Float64, NDArray[np.bool_]]:
+    """Pairs' `away` and `close`, see Pairs.
 
     Args:
-        table: the living tracks.
-        predicted: `(T, 4)` xyxy, where they are expected.
+        predicted: `(T, 4)` xyxy, where the tracks are expected.
         boxes: `(N, 4)` xyxy, of the detections.
-        stamp_ns: of this frame.
-
-    Returns:
-        `(P,)` keys in any order, row times N plus column.
+        rows: `(P,)` each pair's track.
+        columns: `(P,)` its detection.
+        far: `(T,)` from `reach`.
     """
-    rows, columns = within(_centres(predicted), _centres(boxes), _reach(table, predicted, stamp_ns))
+    off = np.square(_centres(predicted).take(rows, 0) - _centres(boxes).take(columns, 0))
+    away = (off[:, 0] + off[:, 1]) / np.square(far)[rows]
     tall = np.log(_heights(predicted))[rows] - np.log(boxes[:, 3] - boxes[:, 1])[columns]
-    alike = np.abs(tall) < _ALIKE
-    return np.asarray(rows[alike] * len(boxes) + columns[alike])
+    return away, (away < 1) & (np.abs(tall) < _ALIKE)
 
 
 def find_candidates(
     table: TrackTable,
     predicted: Float64,
     detections: Detections,
-    pairs: tuple[Int64, Int64, Float64],
+    pairs: Pairs,
     limit: float,
     stamp_ns: int,
     dt_ns: int,
@@ -54,8 +87,7 @@ def find_candidates(
         table: the living tracks.
         predicted: `(T, 4)` xyxy, where they are expected.
         detections: of this frame.
-        pairs: rows, columns and costs, `(P,)` each, of those that touch and those of `second_thoughts`, in the order of
-            rows and columns.
+        pairs: those that overlap and those that are close.
         limit: a pair that costs this or more is not matched.
         stamp_ns: of this frame.
         dt_ns: since the previous frame.
@@ -63,16 +95,12 @@ def find_candidates(
     Returns:
         The candidates, and their places among the pairs.
     """
-    rows, columns, costs = pairs
-    boxes, heights = detections.boxes.astype(np.float64), _heights(predicted)
     # what reaches the limit even with the largest correction needs none
-    place = np.flatnonzero(costs < limit + _SECOND_THOUGHT)
-    rows, columns, costs = rows[place], columns[place], costs[place]
-    off = np.square(_centres(predicted)[rows] - _centres(boxes)[columns])
-    away = (off[:, 0] + off[:, 1]) / np.square(_reach(table, predicted, stamp_ns))[rows]
-    tall = np.log(heights)[rows] - np.log(boxes[:, 3] - boxes[:, 1])[columns]
-    good = np.flatnonzero(((away < 1) & (np.abs(tall) < _ALIKE)) | (costs < min(limit + _SECOND_THOUGHT, APART)))
-    few = good[best_of_each(columns[good], costs[good] + np.minimum(away[good], 1), len(boxes), _MOST)]
+    most = limit + _SECOND_THOUGHT
+    good = np.flatnonzero(pairs.costs < np.where(pairs.close, most, min(most, APART)))
+    columns, costs = pairs.columns[good], pairs.costs[good]
+    few = best_of_each(columns, costs + np.minimum(pairs.away[good], 1), len(detections), _MOST)
+    place = good[few]
     view = TrackView(
         slots=table.slots,
         predicted=predicted.astype(np.float32),
@@ -83,8 +111,8 @@ def find_candidates(
         unseen_ns=stamp_ns - table.seen_ns,
         confirmed=table.states != TrackState.TENTATIVE,
     )
-    chosen = rows[few], columns[few], costs[few].astype(np.float32)
-    return Candidates(view, detections, *chosen, limit, dt_ns), place[few]
+    chosen = pairs.rows[place], columns[few], costs[few].astype(np.float32)
+    return Candidates(view, detections, *chosen, limit, dt_ns), place
 
 
 def best_of_each(groups: Int64, values: Float64, count: int, most: int) -> Int64:
@@ -102,14 +130,12 @@ def best_of_each(groups: Int64, values: Float64, count: int, most: int) -> Int64
     sizes = np.bincount(groups, minlength=count)
     if sizes.max(initial=0) <= most:
         return np.arange(len(groups))
-    order = np.lexsort((values, groups))
+    order = np.argsort(values, kind="stable")
+    order = order[
+        np.argsort(groups[order].astype(np.min_scalar_type(count)), kind="stable")
+    ]  # few bits are quickly sorted
     rank = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.sort(order[rank < most])
-
-
-def _reach(table: TrackTable, predicted: Float64, stamp_ns: int) -> Float64:
-    """How far off each track may be, `(T,)` pixels."""
-    return np.asarray((_REACH + (stamp_ns - table.seen_ns) / SECOND) * _heights(predicted))
 
 
 def _centres(boxes: Float64) -> Float64:

@@ -31,16 +31,19 @@ def overlap(predicted: Float64, detected: Float64, margin: Float64, rows: Int64,
         `(P,)` in 0..1; 0 where the boxes do not overlap.
     """
     twice = 2 * margin
-    mine, yours, grown = predicted[rows], detected[columns], twice[rows, None]
-    shared = np.minimum(mine[:, 2:], yours[:, 2:]) - np.maximum(mine[:, :2], yours[:, :2]) + grown
-    meet = np.flatnonzero((shared[:, 0] > 0) & (shared[:, 1] > 0))
-    rows, columns, (wide, tall) = rows[meet], columns[meet], shared[meet].T
-    size, others = predicted[:, 2:] - predicted[:, :2] + twice[:, None], detected[:, 2:] - detected[:, :2]
-    mine, yours = size[rows], others[columns] + twice[rows, None]  # (P, 2) each
-    both = wide * tall
-    union = mine[:, 0] * mine[:, 1] + yours[:, 0] * yours[:, 1] - both
-    out = np.zeros(len(shared))
-    out[meet] = both * tall / (union * (mine[:, 1] + yours[:, 1] - tall))
+    left, top, right, bottom = np.ascontiguousarray(predicted.T)
+    others = np.ascontiguousarray(detected.T)
+    grown = twice[rows]
+    wide = np.minimum(right[rows], others[2][columns]) - np.maximum(left[rows], others[0][columns]) + grown
+    tall = np.minimum(bottom[rows], others[3][columns]) - np.maximum(top[rows], others[1][columns]) + grown
+    meet = np.flatnonzero((wide > 0) & (tall > 0))
+    out = np.zeros(len(rows))
+    rows, columns, wide, tall, grown = rows[meet], columns[meet], wide[meet], tall[meet], grown[meet]
+    both, heights = wide * tall, bottom - top + twice
+    sizes = (right - left + twice) * heights
+    breadth, height = (others[2] - others[0])[columns] + grown, (others[3] - others[1])[columns] + grown
+    union = sizes[rows] + breadth * height - both
+    out[meet] = both * tall / (union * (heights[rows] + height - tall))
     return out
 
 

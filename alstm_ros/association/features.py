@@ -105,15 +105,15 @@ def pair_features(frame: Geometry) -> Float32:
     out = np.zeros((len(rows), PAIR), np.float32)
     if not len(rows):
         return out
-    predicted, box = frame.predicted[rows], frame.boxes[columns]
+    predicted, box = frame.predicted.take(rows, 0), frame.boxes.take(columns, 0)
     height = np.maximum(predicted[:, 3], 1)
     out[:, 0:4] = offset(box, predicted, height)
-    out[:, 4:8] = offset(box, frame.observed[rows], height)
+    out[:, 4:8] = offset(box, frame.observed.take(rows, 0), height)
     out[:, 8] = costs
     out[:, 9:11] = margins(len(tracks), len(found), rows, columns, costs)
-    corners = found.boxes[columns]
-    out[:, 11] = paired_iou(tracks.predicted[rows], corners)
-    out[:, 12] = paired_iou(tracks.observed[rows], corners)
+    corners = found.boxes.take(columns, 0)
+    out[:, 11] = paired_iou(tracks.predicted.take(rows, 0), corners)
+    out[:, 12] = paired_iou(tracks.observed.take(rows, 0), corners)
     out[:, 13] = scores = found.scores[columns]
     out[:, 14] = before = tracks.scores[rows]
     out[:, 15] = (scores - before) * 2
@@ -123,7 +123,7 @@ def pair_features(frame: Geometry) -> Float32:
     out[:, 19] = tracks.confirmed[rows]
     out[:, 20] = frame.crowd[columns]
     out[:, 21] = frame.track_crowd[rows]
-    out[:, 22:26] = frame.speeds[rows]
+    out[:, 22:26] = frame.speeds.take(rows, 0)
     out[:, 26] = np.log(height / 100)
     free, unseen = frame.free[columns], frame.unseen[rows]
     out[:, 31] = np.log1p(free * 10)
@@ -134,8 +134,9 @@ def pair_features(frame: Geometry) -> Float32:
     out[:, DOUBT] = doubt(candidates)
     looks, seen = frame.looks, frame.seen
     if looks is not None and seen is not None:
-        known = np.abs(seen[rows]).max(axis=1) > 0
-        likeness = (looks[columns] * seen[rows]).sum(axis=1)
+        theirs = seen.take(rows, 0)
+        known = np.abs(theirs).max(axis=1) > 0
+        likeness = (looks.take(columns, 0) * theirs).sum(axis=1)
         rivals = -margins(len(tracks), len(found), rows, columns, -likeness)  # how much less alike than the best rival
         out[:, 27], out[:, 28] = known, known * (likeness - 0.5)
         out[:, 29:31] = known[:, None] * np.where(np.abs(rivals) < FAR, rivals, 0)
@@ -158,7 +159,7 @@ def step_features(frame: Geometry, decision: Decision) -> Float32:
     if not len(which):
         return out
     m = len(rows)
-    boxes = frame.boxes[which]
+    boxes = frame.boxes.take(which, 0)
     height = np.maximum(boxes[:, 3], 1)
     out[:, 0] = np.log(height / 100)
     out[:, 1] = np.log(np.maximum(boxes[:, 2], 1) / height)
@@ -170,14 +171,14 @@ def step_features(frame: Geometry, decision: Decision) -> Float32:
     out[:, 31] = frame.covered[which]
     out[:, 32:35] = frame.mood
     if m:
-        predicted = frame.predicted[rows]
+        predicted = frame.predicted.take(rows, 0)
         scale = np.maximum(predicted[:, 3], 1)
         unseen = np.maximum(frame.unseen[rows], 1e-3)
         out[:m, 6:10] = offset(boxes[:m], predicted, scale) * 4  # innovation
-        moved = offset(boxes[:m], frame.observed[rows], scale)
+        moved = offset(boxes[:m], frame.observed.take(rows, 0), scale)
         out[:m, 10:14] = moved * 4
         out[:m, 14:18] = np.clip(moved / unseen[:, None], -4, 4)  # heights a second
-        out[:m, 18:22] = frame.speeds[rows]
+        out[:m, 18:22] = frame.speeds.take(rows, 0)
         out[:m, 22] = tracks.scores[rows]
         out[:m, 23] = np.log1p(unseen * 10)
         out[:m, 24] = frame.age[rows]
@@ -205,5 +206,5 @@ def _matched(decision: Decision) -> Float32:
         return np.tile(np.array([candidates.limit, 0, 0], np.float32), (len(rows), 1))
     pairs, there = place(candidates, rows, decision.columns)
     rivals = margins(len(candidates.tracks), len(candidates.detections), candidates.rows, candidates.columns, totals)
-    known = np.concatenate([totals[pairs, None], rivals[pairs]], axis=1)
+    known = np.concatenate([totals[pairs][:, None], rivals.take(pairs, 0)], axis=1)
     return np.where(there[:, None] > 0, known, np.array([candidates.limit, 0, 0])).astype(np.float32)

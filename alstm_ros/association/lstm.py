@@ -134,7 +134,7 @@ class LearnedAssociator:
         self.pairs = pair_features(self._memory.frame(candidates))
         if not len(self.pairs):
             return np.zeros(0, np.float32)
-        keys = self._keys[candidates.tracks.slots[candidates.rows]]
+        keys = self._keys.take(candidates.tracks.slots[candidates.rows], 0)
         return np.asarray(self._call(None, None, self.pairs, keys)["correction"], np.float32)
 
     def advance(self, decision: Decision) -> Refinement:
@@ -146,14 +146,14 @@ class LearnedAssociator:
             return plain
         self._grow(which)
         self.forget(decision.slots)
-        out = self._call(x, {name: state[which] for name, state in self._states.items()}, None, None)
+        out = self._call(x, {name: state.take(which, 0) for name, state in self._states.items()}, None, None)
         for name, state in self._states.items():
             state[which] = out[f"{name}_next"]
         self._keys[which] = out["key"]
         confidences = np.array(out["same"], np.float32)
         confidences[len(decision.rows) :] = np.nan
         return Refinement(
-            refine(plain.boxes, decision.candidates.detections.boxes[decision.found], out["box"]),
+            refine(plain.boxes, decision.candidates.detections.boxes.take(decision.found, 0), out["box"]),
             lifted(plain.scores, out["lift"]),
             confidences,
             self._keys[which, : self.width],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alstm_ros.association.associator import Associator, Candidates
-from alstm_ros.association.candidates import find_candidates, second_thoughts
+from alstm_ros.association.candidates import Pairs, find_candidates, reach, second_thoughts, widened
 from alstm_ros.association.cost import APART, base_cost, overlap
 from alstm_ros.association.matching import assign, margins
 from alstm_ros.association.near import touching
@@ -72,17 +72,18 @@ def match(
     limit = config.association.max_cost
     far = associator is not None
     predicted = cxcywh_to_xyxy(table.motion.value)
-    rows, columns, costs = price(table, predicted, detections, stamp_ns, dt_ns, config, far=far)
+    pairs = price(table, predicted, detections, stamp_ns, dt_ns, config, far=far)
     shift = None
     if config.association.common_motion:
-        chosen = assign(rows, columns, costs, limit)
-        shift = scene.find(table, predicted, rows[chosen], detections.boxes[columns[chosen]].astype(np.float64))
+        chosen = assign(pairs.rows, pairs.columns, pairs.costs, limit)
+        detected = detections.boxes[pairs.columns[chosen]].astype(np.float64)
+        shift = scene.find(table, predicted, pairs.rows[chosen], detected)
         if shift is not None:
             predicted = predicted + np.tile(shift, 2)
-            rows, columns, costs = price(table, predicted, detections, stamp_ns, dt_ns, config, far=far)
+            pairs = price(table, predicted, detections, stamp_ns, dt_ns, config, far=far)
+    rows, columns, costs = pairs.rows, pairs.columns, pairs.costs
     candidates, corrections = None, np.zeros(0, np.float32)
     if associator is not None:
-        pairs = rows, columns, costs
         candidates, place = find_candidates(table, predicted, detections, pairs, limit, stamp_ns, dt_ns)
         corrections = associator.correct(candidates) * np.float32(config.association.trust)
         costs[place] += corrections
@@ -116,7 +117,7 @@ def price(
     config: Config,
     *,
     far: bool,
-) -> tuple[Int64, Int64, Float64]:
+) -> Pairs:
     """The rules' costs of the pairs that are near one another.
 
     Args:
@@ -129,22 +130,21 @@ def price(
         far: whether pairs that do not overlap are wanted, too.
 
     Returns:
-        Rows, columns and costs, `(P,)` each, in the order of rows and then of columns; every pair that is not listed
-        costs at least 1, and the cost is infinite for detections that no track may take.
+        The pairs; one that is not listed costs at least 1, and the cost is infinite for detections that no track may
+        take. Where far ones are not wanted, `away` and `close` are empty.
     """
     association, tracks = config.association, config.tracks
     scores, boxes = detections.scores.astype(np.float64), detections.boxes.astype(np.float64)
     margin = association.margin * dt_ns / SECOND * (predicted[:, 3] - predicted[:, 1])
     grown = predicted + 2 * margin[:, None] * _OUTWARDS
-    keys, wide = touching(grown, boxes), max(len(boxes), 1)
-    rows, columns = np.divmod(keys, wide)
+    off = reach(table, predicted, stamp_ns) if far else margin
+    rows, columns = touching(widened(grown, predicted, off) if far else grown, boxes)
     similar = overlap(predicted, boxes, margin, rows, columns)
+    space, close = np.zeros(0), np.zeros(0, bool)
     if far:
-        both = np.sort(np.concatenate([keys, second_thoughts(table, predicted, boxes, stamp_ns)]))
-        both = both[np.diff(both, prepend=-1) > 0]
-        near, similar = similar, np.zeros(len(both))
-        similar[np.searchsorted(both, keys)] = near
-        rows, columns = np.divmod(both, wide)
+        space, close = second_thoughts(predicted, boxes, rows, columns, off)
+        keep = np.flatnonzero((similar > 0) | close)
+        rows, columns, similar, space, close = rows[keep], columns[keep], similar[keep], space[keep], close[keep]
     away = np.clip((stamp_ns - table.seen_ns - dt_ns) / SECOND, 0, _LONG)
     lost = association.lost_penalty * (table.states == TrackState.LOST) + association.lost_growth * away
     weak = np.where(scores < tracks.high_score, association.low_score_penalty, 0.0)
@@ -152,4 +152,4 @@ def price(
     penalties = lost[rows], weak[columns]
     costs = base_cost(similar, table.scores[rows], scores[columns], penalties, association.score_weight)
     costs += association.class_penalty * (table.classes[rows] != detections.classes[columns])
-    return rows, columns, costs
+    return Pairs(rows, columns, costs, space, close)

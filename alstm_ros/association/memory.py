@@ -6,7 +6,8 @@ import numpy as np
 
 from alstm_ros.association.associator import Candidates, Decision
 from alstm_ros.association.features import APPEARANCE, Geometry
-from alstm_ros.boxes import iou
+from alstm_ros.association.near import touching
+from alstm_ros.association.rivals import paired_iou
 from alstm_ros.types import Detections, Float32, Int64
 
 _LOOKS_MEMORY = 0.9
@@ -55,10 +56,11 @@ class Leftovers:
         boxes = candidates.detections.boxes
         free = np.zeros(len(boxes), np.float32)
         if len(boxes) and len(self._boxes):
-            overlap = iou(boxes, self._boxes)
-            best = overlap.argmax(axis=1)
-            stays = overlap[np.arange(len(boxes)), best] >= _STAYS
-            free[stays] = self._free[best[stays]] + np.float32(candidates.dt_ns / 1e9)
+            rows, columns = touching(boxes, self._boxes)
+            overlap = paired_iou(boxes.take(rows, 0), self._boxes.take(columns, 0))
+            stays = np.flatnonzero(overlap >= _STAYS)[::-1]
+            stays = stays[np.argsort(overlap[stays], kind="stable")]  # the best last, since the last one counts
+            free[rows[stays]] = self._free[columns[stays]] + np.float32(candidates.dt_ns / 1e9)
         return free, self._share
 
     def learn(self, detections: Detections, free: Float32, taken: Int64) -> None:

@@ -108,8 +108,8 @@ class Motion:
         """
         doubt = 1 + _DOUBT * (_SURE - np.minimum(scores, _SURE))
         noise = ((_MEASUREMENT * doubt * measured[:, 3]) ** 2)[:, None]
-        pp, pv = self.pp[rows], self.pv[rows]
-        off = measured - self.value[rows]
+        pp, pv = self.pp.take(rows, 0), self.pv.take(rows, 0)
+        off = measured - self.value.take(rows, 0)
         gain, turn = pp / (pp + noise), pv / (pp + noise)
         self.value[rows] += gain * off
         self.speed[rows] += turn * off

@@ -91,7 +91,8 @@ class TrackTable:
 
     def keep(self, mask: NDArray[np.bool_]) -> TrackTable:
         """The tracks of this mask."""
-        return _map(lambda array: array[mask], self)
+        kept = np.flatnonzero(mask)
+        return _map(lambda array: array.take(kept, 0), self)
 
     def joined(self, newborn: TrackTable) -> TrackTable:
         """These tracks and then the newborn ones."""

@@ -131,9 +131,8 @@ def best_of_each(groups: Int64, values: Float64, count: int, most: int) -> Int64
     if sizes.max(initial=0) <= most:
         return np.arange(len(groups))
     order = np.argsort(values, kind="stable")
-    order = order[
-        np.argsort(groups[order].astype(np.min_scalar_type(count)), kind="stable")
-    ]  # few bits are quickly sorted
+    few = groups[order].astype(np.min_scalar_type(count))  # integers of few bits are sorted by counting
+    order = order[np.argsort(few, kind="stable")]
     rank = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.sort(order[rank < most])
 

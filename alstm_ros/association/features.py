@@ -38,8 +38,8 @@ class Geometry:
 
     Attributes:
         candidates: the frame.
-        predicted: `(T, 4)` cxcywh.
-        observed: `(T, 4)` cxcywh.
+        corners: `(2, T, 4)` xyxy of the tracks, predicted and observed.
+        origins: `(2, T, 4)` cxcywh, the same.
         boxes: `(N, 4)` cxcywh of the detections.
         track_crowd: `(T,)` the largest IoU of each predicted box with another.
         crowd: `(N,)` the same of the detections.
@@ -55,8 +55,8 @@ class Geometry:
     """
 
     candidates: Candidates
-    predicted: Float32
-    observed: Float32
+    corners: Float32
+    origins: Float32
     boxes: Float32
     track_crowd: Float32
     crowd: Float32
@@ -75,21 +75,23 @@ class Geometry:
     ) -> Geometry:
         """Computes it; `left` is the share of detections that the last frame left over."""
         tracks, found = candidates.tracks, candidates.detections
-        predicted = xyxy_to_cxcywh(tracks.predicted)
+        corners, known = np.concatenate([tracks.predicted, tracks.observed, found.boxes]), 2 * len(tracks)
+        shapes = xyxy_to_cxcywh(corners)
+        origins = shapes[:known].reshape(2, -1, 4)
         crowd, covered = crowding(found.boxes, found.scores)
         weak = int((found.scores < _WEAK).sum())
         mood = [np.log((weak + 1) / (len(found) - weak + 1)), left, np.log1p(len(tracks)) - 2]
         return cls(
             candidates=candidates,
-            predicted=predicted,
-            observed=xyxy_to_cxcywh(tracks.observed),
-            boxes=xyxy_to_cxcywh(found.boxes),
+            corners=corners[:known].reshape(2, -1, 4),
+            origins=origins,
+            boxes=shapes[known:],
             track_crowd=crowding(tracks.predicted)[0],
             crowd=crowd,
             covered=covered,
             unseen=(tracks.unseen_ns / 1e9).astype(np.float32),
             age=np.log1p(tracks.ages_ns / 1e9).astype(np.float32),
-            speeds=np.clip(tracks.speeds / np.maximum(predicted[:, 3:], 1), -4, 4),
+            speeds=np.clip(tracks.speeds / np.maximum(origins[0, :, 3:], 1), -4, 4),
             looks=looks,
             seen=seen,
             free=free,
@@ -105,15 +107,12 @@ def pair_features(frame: Geometry) -> Float32:
     out = np.zeros((len(rows), PAIR), np.float32)
     if not len(rows):
         return out
-    predicted, box = frame.predicted.take(rows, 0), frame.boxes.take(columns, 0)
-    height = np.maximum(predicted[:, 3], 1)
-    out[:, 0:4] = offset(box, predicted, height)
-    out[:, 4:8] = offset(box, frame.observed.take(rows, 0), height)
+    origins = frame.origins.take(rows, 1)  # (2, P, 4)
+    height = np.maximum(origins[0, :, 3], 1)
+    out[:, 0:4], out[:, 4:8] = offset(frame.boxes.take(columns, 0), origins, height)
     out[:, 8] = costs
     out[:, 9:11] = margins(len(tracks), len(found), rows, columns, costs)
-    corners = found.boxes.take(columns, 0)
-    out[:, 11] = paired_iou(tracks.predicted.take(rows, 0), corners)
-    out[:, 12] = paired_iou(tracks.observed.take(rows, 0), corners)
+    out[:, 11], out[:, 12] = paired_iou(frame.corners.take(rows, 1), found.boxes.take(columns, 0))
     out[:, 13] = scores = found.scores[columns]
     out[:, 14] = before = tracks.scores[rows]
     out[:, 15] = (scores - before) * 2
@@ -171,11 +170,10 @@ def step_features(frame: Geometry, decision: Decision) -> Float32:
     out[:, 31] = frame.covered[which]
     out[:, 32:35] = frame.mood
     if m:
-        predicted = frame.predicted.take(rows, 0)
-        scale = np.maximum(predicted[:, 3], 1)
+        origins = frame.origins.take(rows, 1)  # (2, M, 4)
         unseen = np.maximum(frame.unseen[rows], 1e-3)
-        out[:m, 6:10] = offset(boxes[:m], predicted, scale) * 4  # innovation
-        moved = offset(boxes[:m], frame.observed.take(rows, 0), scale)
+        innovation, moved = offset(boxes[:m], origins, np.maximum(origins[0, :, 3], 1))
+        out[:m, 6:10] = innovation * 4
         out[:m, 10:14] = moved * 4
         out[:m, 14:18] = np.clip(moved / unseen[:, None], -4, 4)  # heights a second
         out[:m, 18:22] = frame.speeds.take(rows, 0)
@@ -191,11 +189,20 @@ def step_features(frame: Geometry, decision: Decision) -> Float32:
     return out
 
 
-def offset(boxes: Float32, origin: Float32, height: Float32) -> Float32:
-    """From one box to another: shifts in heights, log ratios of sizes; `(N, 4)` cxcywh each, `(N,)` to `(N, 4)`."""
-    out = np.empty_like(boxes)
-    out[:, :2] = (boxes[:, :2] - origin[:, :2]) / height[:, None]
-    out[:, 2:] = np.log(np.maximum(boxes[:, 2:], 1) / np.maximum(origin[:, 2:], 1))
+def offset(boxes: Float32, origins: Float32, height: Float32) -> Float32:
+    """From some boxes to others: shifts in heights, log ratios of sizes.
+
+    Args:
+        boxes: `(P, 4)` cxcywh.
+        origins: `(2, P, 4)` cxcywh.
+        height: `(P,)` pixels.
+
+    Returns:
+        `(2, P, 4)`, within -3..3.
+    """
+    out = np.empty_like(origins)
+    out[..., :2] = (boxes[:, :2] - origins[..., :2]) / height[:, None]
+    out[..., 2:] = np.log(np.maximum(boxes[:, 2:], 1) / np.maximum(origins[..., 2:], 1))
     return np.clip(out, -3, 3, out=out)
 
 

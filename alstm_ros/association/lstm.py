@@ -120,8 +120,8 @@ class LearnedAssociator:
         self.pairs, self.x = np.zeros((0, PAIR), np.float32), np.zeros((0, STEP), np.float32)
         self._memory = Memory()
         self._states = {name: np.zeros((0, layout.width(name)), np.float32) for name in STATES}
-        self._blank = {name: np.zeros((1, layout.width(name)), np.float32) for name in STATES}
         self._keys = np.zeros((0, layout.embedding + 2), np.float32)
+        self._nothing: dict[str, NDArray[Any]] = {"x": self.x, **self._states, "pairs": self.pairs, "keys": self._keys}
 
     @property
     def width(self) -> int:
@@ -135,7 +135,7 @@ class LearnedAssociator:
         if not len(self.pairs):
             return np.zeros(0, np.float32)
         keys = self._keys.take(candidates.tracks.slots[candidates.rows], 0)
-        return np.asarray(self._call(None, None, self.pairs, keys)["correction"], np.float32)
+        return np.asarray(self._call({"pairs": self.pairs, "keys": keys})["correction"], np.float32)
 
     def advance(self, decision: Decision) -> Refinement:
         """One step for matched and newborn tracks; see associator.Associator."""
@@ -145,8 +145,9 @@ class LearnedAssociator:
         if not len(which):
             return plain
         self._grow(which)
-        self.forget(decision.slots)
-        out = self._call(x, {name: state.take(which, 0) for name, state in self._states.items()}, None, None)
+        if len(decision.slots):
+            self.forget(decision.slots)
+        out = self._call({"x": x, **{name: state.take(which, 0) for name, state in self._states.items()}})
         for name, state in self._states.items():
             state[which] = out[f"{name}_next"]
         self._keys[which] = out["key"]
@@ -172,15 +173,9 @@ class LearnedAssociator:
             self._keys = np.pad(self._keys, ((0, more), (0, 0)))
             self._states = {name: np.pad(state, ((0, more), (0, 0))) for name, state in self._states.items()}
 
-    def _call(
-        self, x: Float32 | None, states: Mapping[str, Float32] | None, pairs: Float32 | None, keys: Float32 | None
-    ) -> Mapping[str, NDArray[Any]]:
-        """Runs the file; the half that is not asked for gets one row of zeros, which every engine can run."""
-        feed: dict[str, NDArray[Any]] = {"x": np.zeros((1, STEP), np.float32) if x is None else x}
-        feed |= self._blank if states is None else states
-        feed["pairs"] = np.zeros((1, PAIR), np.float32) if pairs is None else pairs
-        feed["keys"] = np.zeros((1, self._keys.shape[1]), np.float32) if keys is None else keys
-        return self._run(feed)
+    def _call(self, asked: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+        """Runs the file; the half that is not asked for gets no rows."""
+        return self._run(self._nothing | dict(asked))
 
 
 def refine(plain: Float32, detected: Float32, change: NDArray[Any]) -> Float32:

@@ -12,6 +12,8 @@ from alstm_ros.types import Float32, Float64, Int64
 
 _TEMPERATURE = 0.2
 """Costs that differ by this much are e times as likely, by the rules."""
+_FEW = 64
+"""Boxes up to which a table of all with all is faster than a list of those that touch."""
 FAR = 1.0
 """The margin where there is no rival."""
 
@@ -29,19 +31,16 @@ def margins(tracks: int, detections: int, rows: Int64, columns: Int64, costs: Fl
     Returns:
         `(P, 2)`, capped at one either way; one where there is no rival.
     """
-    out = np.empty((len(rows), 2), np.float32)
-    for side, (count, index) in enumerate(((tracks, rows), (detections, columns))):
-        best, second = np.full((2, count), np.inf, np.float32)
-        np.minimum.at(best, index, costs)
-        least = best[index]
-        first = costs <= least
-        rest = ~first
-        np.minimum.at(second, index[rest], costs[rest])
-        equal = np.bincount(index[first], minlength=count) > 1  # several are cheapest: each is the other's rival
-        second[equal] = best[equal]
-        rival = np.where(first, second[index], least)
-        out[:, side] = np.clip(rival - costs, -FAR, FAR)
-    return out
+    sides, count, twice = _sides(tracks, rows, columns), tracks + detections, np.concatenate([costs, costs])
+    best, second = np.full((2, count), np.inf, np.float32)
+    np.minimum.at(best, sides, twice)
+    least = best[sides]
+    first = twice <= least
+    np.minimum.at(second, sides, np.where(first, np.float32(np.inf), twice))
+    equal = np.bincount(sides[first], minlength=count) > 1  # several are cheapest: each is the other's rival
+    np.copyto(second, best, where=equal)
+    rival = np.where(first, second[sides], least)
+    return np.asarray(np.clip(rival - twice, -FAR, FAR).reshape(2, -1).T)
 
 
 def doubt(candidates: Candidates) -> Float32:
@@ -51,27 +50,31 @@ def doubt(candidates: Candidates) -> Float32:
     wrong, at most 1. What the rules are sure of is not touched: nearly all of it is right.
     """
     chance = np.exp(np.minimum((candidates.limit - candidates.costs) / _TEMPERATURE, 30))
-    open_by = np.zeros(len(chance))
-    sides = ((candidates.rows, len(candidates.tracks)), (candidates.columns, len(candidates.detections)))
-    for index, count in sides:
-        mass = 1 + np.bincount(index, chance, count)
-        best = np.ones(count)
-        np.maximum.at(best, index, chance)
-        open_by = np.maximum(open_by, (1 - best / mass)[index])
-    return np.minimum(2 * open_by, 1).astype(np.float32)
+    sides = _sides(len(candidates.tracks), candidates.rows, candidates.columns)
+    twice = np.concatenate([chance, chance], dtype=np.float64)
+    best = np.ones(len(candidates.tracks) + len(candidates.detections))
+    np.maximum.at(best, sides, twice)
+    mass = 1 + np.bincount(sides, twice, len(best))
+    open_by = (1 - best / mass)[sides].reshape(2, -1)
+    return np.asarray(np.minimum(2 * np.maximum(*open_by), 1), np.float32)
+
+
+def _sides(tracks: int, rows: Int64, columns: Int64) -> Int64:
+    """`(2 P,)` each pair's track and then its detection, in one numbering, so that one pass serves both."""
+    return np.concatenate([rows, columns + tracks])
 
 
 def paired_iou(a: Float32, b: Float32) -> Float32:
-    """IoU of each box with the one in the same row: `(P, 4)` xyxy each to `(P,)`."""
-    size = np.maximum(np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2]), 0)
-    inner = size[:, 0] * size[:, 1]
+    """IoU of each box with the one in the same row: `(..., P, 4)` xyxy each to `(..., P)`."""
+    size = np.maximum(np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2]), 0)
+    inner = size[..., 0] * size[..., 1]
     outer = areas(a) + areas(b) - inner
     return np.asarray(inner / np.maximum(outer, 1e-6), np.float32)
 
 
 def areas(boxes: Float32) -> Float32:
-    """`(N, 4)` xyxy to `(N,)`."""
-    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))
+    """`(..., 4)` xyxy to `(...)`."""
+    return np.asarray((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))
 
 
 def touching(boxes: Float32) -> tuple[Int64, Int64, Float32]:
@@ -103,6 +106,8 @@ def crowding(boxes: Float32, scores: Float32 | None = None) -> tuple[Float32, Fl
     most, covered = np.zeros((2, len(boxes)), np.float32)
     if len(boxes) < 2:  # one alone has no neighbour
         return most, covered
+    if len(boxes) < _FEW:
+        return _crowding_of_few(boxes, scores)
     one, other, shared = touching(boxes)
     size = np.maximum(areas(boxes), 1e-6)
     overlap = shared / np.maximum(size[one] + size[other] - shared, 1e-6)
@@ -113,6 +118,21 @@ def crowding(boxes: Float32, scores: Float32 | None = None) -> tuple[Float32, Fl
             under = scores[better] > scores[worse]
             np.maximum.at(covered, worse[under], (shared / size[worse])[under])
     return most, covered
+
+
+def _crowding_of_few(boxes: Float32, scores: Float32 | None) -> tuple[Float32, Float32]:
+    """The same numbers from a table of all with all, which is faster for few."""
+    shared = np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])  # (N, N, 2)
+    np.maximum(shared, 0, out=shared)
+    table = shared[..., 0] * shared[..., 1]  # (N, N)
+    size = np.maximum(areas(boxes), 1e-6)
+    overlap = table / np.maximum(size[:, None] + size - table, 1e-6)
+    np.fill_diagonal(overlap, 0)
+    if scores is None:
+        return overlap.max(axis=1), np.zeros(len(boxes), np.float32)
+    table /= size[:, None]
+    table *= scores > scores[:, None]
+    return overlap.max(axis=1), table.max(axis=1)
 
 
 def place(candidates: Candidates, rows: Int64, columns: Int64) -> tuple[Int64, Float64]:

@@ -37,6 +37,10 @@ FINE_TUNING: Mapping[str, object] = {
     "data.clips": 40,
     "data.frames": 200,
     "data.simulated": 1.0,
+    "data.truth": False,
+    "loss.remember": 1.0,
+    "loss.calm": 0.0,
+    "loss.small": 0.0,
 }
 """What differs from TrainConfig's defaults when a network is trained further: minutes instead of an hour."""
 

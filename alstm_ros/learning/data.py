@@ -45,6 +45,8 @@ class DataConfig:
         mistakes: wrong matches forced on the tracker, a second, in half of the clips.
         false: how many false detections the simulated detectors make, beside what was measured of real ones.
         reverse: whether half of the clips run backwards.
+        truth: whether clips that are not a user's own tell the truth; without, they only serve to
+            remember, see the module remember.
     """
 
     sequences: str = ""
@@ -62,6 +64,7 @@ class DataConfig:
     mistakes: float = 0.1
     false: float = 1.0
     reverse: bool = True
+    truth: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,15 @@ class Batch:
     g: Tensor
     at: Tensor
     pairs: losses.Pairs
+
+    @property
+    def valid(self) -> Tensor:
+        """`(R * L,)` bool, which steps are no padding."""
+        return (torch.arange(self.x.shape[1], device=self.x.device)[None] < self.lengths[:, None]).reshape(-1)
+
+    def packed(self, values: Tensor) -> Tensor:
+        """`(R, L, ...)` to `(S, ...)`, without the padding."""
+        return values.reshape(-1, *values.shape[2:])[self.valid]
 
     def to(self, device: torch.device) -> Batch:
         """The same on a device."""
@@ -175,7 +187,8 @@ def make_tape(
     false = {name: config.false * getattr(noise, name) for name in ("clutter", "shadow", "part", "double", "ghost")}
     noise = replace(noise, floor=max(noise.floor, config.floor), **false)
     mistakes = config.mistakes if rng.random() < 0.5 else 0.0
-    return record(clip, Detector(clip, noise, rng), rng, tracker, inner, mistakes)
+    tape = record(clip, Detector(clip, noise, rng), rng, tracker, inner, mistakes)
+    return tape if config.truth else tape.untold()
 
 
 def make_batch(windows: Sequence[tuple[Tape, int]], config: DataConfig, limit: float) -> Batch:

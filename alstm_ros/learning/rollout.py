@@ -7,7 +7,7 @@ its mistakes included. With a trained network inside, they are the network's own
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,19 @@ class Tape:
     pair_label: NDArray[np.int8]
     pair_row_use: NDArray[np.bool_]
     pair_column_use: NDArray[np.bool_]
+
+    def untold(self) -> Tape:
+        """The same run without the truth: nothing in it is known."""
+        return replace(
+            self,
+            step_score=np.full_like(self.step_score, -1),
+            step_same=np.full_like(self.step_same, -1),
+            step_goal=np.full_like(self.step_goal, np.nan),
+            step_object=np.full_like(self.step_object, -1),
+            pair_label=np.full_like(self.pair_label, -1),
+            pair_row_use=np.zeros_like(self.pair_row_use),
+            pair_column_use=np.zeros_like(self.pair_column_use),
+        )
 
 
 @dataclass(slots=True)

@@ -24,6 +24,7 @@ from alstm_ros.learning.data import Batch, DataConfig, make_batch, make_tape, sp
 from alstm_ros.learning.export import export
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
 from alstm_ros.learning.recording import open_all
+from alstm_ros.learning.remember import Answers, answers, remember
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.scenes import Scene, cut, read_scene
 from alstm_ros.learning.weights import blended, read_model
@@ -46,6 +47,7 @@ class LossConfig:
         smooth: weight of the Huber on second differences.
         calm: weight of how far boxes and scores are moved, so that little is done for little.
         small: weight of the mean square of corrections, which keeps the network silent where the rules are right.
+        remember: weight of how far the network comes from the one it started from where nothing is known, see remember.
     """
 
     kind: str = "assignment"
@@ -59,6 +61,7 @@ class LossConfig:
     smooth: float = 0.01
     calm: float = 0.03
     small: float = 0.05
+    remember: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,17 +113,20 @@ Report = Callable[[int, int, Mapping[str, float]], None]
 class Objective(nn.Module):
     """The network and its losses as one module, so that it can be run on several processors."""
 
-    def __init__(self, model: AssociationLstm, config: LossConfig) -> None:
+    def __init__(self, model: AssociationLstm, config: LossConfig, old: AssociationLstm | None) -> None:
         super().__init__()
         self.model, self.config = model, config
+        self.old = None if old is None else old.eval().requires_grad_(False)  # noqa: FBT003  # torch's own
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of all losses on a batch, and each of them."""
-        return objective(self.model, batch, self.config)
+        return objective(self.model, batch, self.config, self.old)
 
 
-def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of all losses on a batch, and each of them."""
+def objective(
+    model: AssociationLstm, batch: Batch, config: LossConfig, old: AssociationLstm | None = None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of all losses on a batch, and each of them; `old` is what is to be remembered."""
     length = batch.x.shape[1]
     y = model.steps(batch.x, batch.lengths)
     valid = (torch.arange(length, device=y.device)[None] < batch.lengths[:, None]).reshape(-1)
@@ -151,6 +157,9 @@ def objective(model: AssociationLstm, batch: Batch, config: LossConfig) -> tuple
         "calm": losses.boxes(refined, torch.zeros_like(goal), real) + out["lift"].square().mean(),
         "small": pairs.correction.square().mean() if len(pairs.correction) else pairs.correction.sum(),
     }
+    if old is not None:
+        said = Answers(out, refined, pairs.correction)
+        parts["remember"] = remember(said, answers(old, batch), batch)
     total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
     with torch.no_grad():  # for comparison: the association loss of the rules alone
         parts["rules"] = losses.association(batch.pairs, config.kind, config.keep)
@@ -250,7 +259,8 @@ class Trainer:
     def _phase(self, phase: int, tapes: list[Tape], begun: int, total: int, report: Report) -> None:
         """The optimiser steps of one phase."""
         config, limit = self.config, Config().association.max_cost
-        network: nn.Module = Objective(self.model, config.loss)
+        old = read_model(config.start).to(self.device) if config.start and config.loss.remember else None
+        network: nn.Module = Objective(self.model, config.loss, old)
         if self.ranks > 1:
             network = DistributedDataParallel(network)
         self.model.train()

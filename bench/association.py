@@ -24,29 +24,26 @@ from alstm_ros.association.associator import Associator, Candidates, Decision, R
 from alstm_ros.association.features import APPEARANCE
 from alstm_ros.association.lstm import LearnedAssociator, open_associator
 from alstm_ros.association.manager import IdCounter, TrackManager
-from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.evaluation.average_precision import average_precision
 from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
 from alstm_ros.learning.noise import Noise
-from alstm_ros.learning.simulation import simulate
 from alstm_ros.options import replace
-from alstm_ros.types import Detections, Float32, Int64
+from alstm_ros.types import Float32, Int64
 from bench.association_data import (
     Case,
-    Frame,
+    crowd,
     dancetrack,
     mot15,
     mot17_half,
     plain,
-    simulated,
     streets,
     thin,
     vtest,
     without_motion,
 )
 from bench.association_peers import PEERS
+from bench.association_scores import Judge, calibration, published_ap, raw_labels
 
 SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50", "ECE")
 
@@ -69,7 +66,7 @@ def ours(make_associator: Callable[[], Associator] | None, trust: float | None =
 
     def run(case: Case) -> Output:
         manager = TrackManager(config, IdCounter(), make_associator() if make_associator else None)
-        rows, times, judge = [], [], _Judge(case)
+        rows, times, judge = [], [], Judge(case)
         for number, frame in enumerate(case.frames, 1):
             begin = time.perf_counter()
             tracks = manager.update(frame.detections, frame.stamp_ns, frame.motion).tracks
@@ -119,65 +116,6 @@ def parted(path: Path, *, corrects: bool, refines: bool) -> Callable[[], Associa
     """Opens a model of which only a part is to work."""
     make_whole = open_associator(str(path))
     return lambda: Part(make_whole(), corrects=corrects, refines=refines)
-
-
-class _Judge:
-    """Whether each association was right: the detection's true object is the one that the track last held."""
-
-    def __init__(self, case: Case) -> None:
-        self._truth, self._rows = case.truth, case.truth.rows()
-        self._last: dict[int, int] = {}
-        self.found: list[tuple[float, bool]] = []
-
-    def __call__(
-        self, number: int, detections: Detections, ids: np.ndarray, found: np.ndarray, confidences: np.ndarray
-    ) -> None:
-        part = slice(self._rows[number - 1], self._rows[number])
-        overlap = iou(detections.boxes.astype(np.float64), self._truth.boxes[part])
-        if not overlap.size:
-            return
-        who = np.where(overlap.max(axis=1) >= 0.5, self._truth.ids[part][overlap.argmax(axis=1)], -1)
-        for key, column, confidence in zip(ids.tolist(), found.tolist(), confidences.tolist(), strict=True):
-            if column < 0 or who[column] < 0:
-                continue
-            if key in self._last and np.isfinite(confidence):
-                self.found.append((confidence, self._last[key] == who[column]))
-            self._last[key] = int(who[column])
-
-
-def calibration(found: Sequence[tuple[float, bool]], bins: int = 15) -> float:
-    """Expected calibration error, bins of equal width (Guo et al. 2017)."""
-    if not found:
-        return float("nan")
-    confidence, right = (np.array(column, np.float64) for column in zip(*found, strict=True))
-    which = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(confidence[which == b].mean() - right[which == b].mean()) * (which == b).mean() for b in np.unique(which)
-    ]
-    return float(sum(gaps))
-
-
-def published_ap(cases: Iterable[Case], outputs: Iterable[Labels]) -> float:
-    """AP50 in percent over all frames of all cases; ground truth that is not counted is left out."""
-    boxes, scores, truths = [], [], []
-    for case, labels in zip(cases, outputs, strict=True):
-        truth = case.truth.select(case.truth.counted)
-        mine, theirs = labels.rows(), truth.rows()
-        for k in range(len(case.frames)):
-            part = slice(mine[k], mine[k + 1])
-            boxes.append(labels.boxes[part].astype(np.float32))
-            scores.append(labels.scores[part].astype(np.float32))
-            truths.append(truth.boxes[theirs[k] : theirs[k + 1]].astype(np.float32))
-    return 100 * average_precision(boxes, scores, truths).average_precision
-
-
-def raw_labels(case: Case) -> Labels:
-    """The detections themselves, ids meaningless."""
-    counts = [len(frame.detections) for frame in case.frames]
-    numbers = np.repeat(np.arange(1, len(counts) + 1), counts)
-    boxes = np.concatenate([frame.detections.boxes for frame in case.frames])
-    scores = np.concatenate([frame.detections.scores for frame in case.frames])
-    return make(numbers, np.arange(sum(counts)), boxes, scores, np.ones(sum(counts), np.int64), length=len(counts))
 
 
 def score(cases: Sequence[Case], run: Contestant, bar: tqdm) -> dict[str, float]:
@@ -233,33 +171,12 @@ def timing(contestants: dict[str, Contestant], counts: Sequence[int], frames: in
     """Milliseconds a frame at so many objects: people on a plane, simulated detections, one after the other."""
     found: dict[str, dict[str, float]] = {}
     for count in counts:
-        case = _crowd(count, frames)
+        case = crowd(count, frames)
         for name, run in contestants.items():
             times = np.array([run(case).times for _ in range(3)]).min(axis=0)[20:]  # others' work makes noise
             found.setdefault(name, {})
             found[name] |= {f"p50_{count}": float(np.median(times)), f"p99_{count}": float(np.percentile(times, 99))}
     return found
-
-
-def _crowd(count: int, frames: int) -> Case:
-    """A case with this many objects in every frame: several simulated scenes laid over each other."""
-    layers: list[Case] = []
-    seed = 0
-    while sum(len(layer.frames[0].detections) for layer in layers) < count:
-        scene = simulate(np.random.default_rng(seed), frames)
-        seed += 1
-        if len(scene.ids):
-            layers.append(simulated(scene, Noise(), seed))
-    merged = []
-    for k in range(frames):
-        parts = [layer.frames[k].detections for layer in layers]
-        together = Detections(
-            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "scores", "classes"))
-        )
-        merged.append(Frame(together[np.arange(min(count, len(together)))], round(k * 1e9 / 30), None))
-    nothing = np.zeros(0, np.int64)
-    truth = make(nothing, nothing, np.zeros((0, 4)), np.zeros(0), nothing, length=frames)
-    return Case("crowd", "none", tuple(merged), truth, 30.0)
 
 
 def main() -> int:

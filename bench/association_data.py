@@ -137,6 +137,27 @@ def simulated(scene: Scene, noise: Noise, seed: int) -> Case:
     return Case(scene.name, "none", frames, truth, fps)
 
 
+def crowd(count: int, frames: int) -> Case:
+    """A case with this many objects in every frame: several simulated scenes laid over each other."""
+    layers: list[Case] = []
+    seed = 0
+    while sum(len(layer.frames[0].detections) for layer in layers) < count:
+        scene = simulate(np.random.default_rng(seed), frames)
+        seed += 1
+        if len(scene.ids):
+            layers.append(simulated(scene, Noise(), seed))
+    merged = []
+    for k in range(frames):
+        parts = [layer.frames[k].detections for layer in layers]
+        together = Detections(
+            *(np.concatenate([getattr(part, name) for part in parts]) for name in ("boxes", "scores", "classes"))
+        )
+        merged.append(Frame(together[np.arange(min(count, len(together)))], round(k * 1e9 / 30), None))
+    nothing = np.zeros(0, np.int64)
+    truth = make(nothing, nothing, np.zeros((0, 4)), np.zeros(0), nothing, length=frames)
+    return Case("crowd", "none", tuple(merged), truth, 30.0)
+
+
 def thin(case: Case, keep: Int64) -> Case:
     """The case as a camera sees it that loses frames: only these 0-based ones are left, stamps stay true."""
     frames: list[Frame] = []

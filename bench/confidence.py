@@ -27,8 +27,8 @@ from alstm_ros.learning.data import split
 from alstm_ros.learning.noise import Noise
 from alstm_ros.learning.scenes import read_scene
 from alstm_ros.types import Float32, Float64
-from bench.association import calibration
 from bench.association_data import Case, dancetrack, simulated, thin, without_motion
+from bench.association_scores import calibration
 
 SEED = 11
 """Of the simulated detections; another than that of the sequences set aside."""

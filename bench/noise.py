@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -235,6 +235,17 @@ def simulated(draw: Callable[[np.random.Generator], Noise], scenes: int) -> Iter
                 yield judge(scene.boxes[people], found)
 
 
+def show(answer: Mapping[str, Mapping[str, Any]], *, as_json: bool) -> None:
+    """Prints what was found of each set."""
+    if as_json:
+        print(json.dumps(answer, indent=1))
+        return
+    for name, rows in answer.items():
+        print(name)
+        for key, value in rows.items():
+            print(f"  {key:52} {value}")
+
+
 def main() -> int:
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -257,13 +268,7 @@ def main() -> int:
                 answer.setdefault(video.stem, {})[name] = lasting(video, found[name], sure, 2)
     answer["simulated, drawn"] = facts(simulated(draw_noise, args.scenes))
     answer["simulated, middle"] = facts(simulated(lambda _: Noise(), args.scenes))
-    if args.json:
-        print(json.dumps(answer, indent=1))
-        return 0
-    for name, rows in answer.items():
-        print(name)
-        for key, value in rows.items():
-            print(f"  {key:52} {value}")
+    show(answer, as_json=args.json)
     return 0
 
 

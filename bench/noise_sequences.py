@@ -10,7 +10,6 @@ the pairs that the rules like best for a weak detection, how many are right: a l
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from alstm_ros.learning.simulation import simulate
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, Float32, Float64, Int64
 from bench.association_data import Case, mot15, mot17_half
+from bench.noise import show
 
 BINS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.01)
 _WEAK = 0.6
@@ -161,13 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer["MOT17, first halves"] = facts(map(real, mot17_half(args.data / "mot17", first=True)))
         answer["MOT15"] = facts(map(real, mot15(args.data / "mot15")))
     answer["simulated"] = facts(drawn(args.scenes))
-    if args.json:
-        print(json.dumps(answer, indent=1))
-        return 0
-    for name, values in answer.items():
-        print(name)
-        for key, value in values.items():
-            print(f"  {key:40} {value}")
+    show(answer, as_json=args.json)
     return 0
 
 

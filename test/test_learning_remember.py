@@ -78,11 +78,11 @@ def test_a_clip_without_its_truth_teaches_nothing_but_remembering() -> None:
     np.testing.assert_array_equal(tape.pair_g, told.pair_g)
     batch, model = batch_of(tape), network(1)
     silent = LossConfig(calm=0.0, small=0.0, remember=1.0)
-    total, parts = objective(model, batch, silent, network(1))
+    total, parts = objective(model, batch, silent, [network(1)])
     assert total.item() == 0
-    total, parts = objective(model, batch, silent, network(2))
+    total, parts = objective(model, batch, silent, [network(2)])
     assert total.item() == parts["remember"].item() > 0
-    assert objective(model, batch_of(told), silent, network(1))[0].item() > 0
+    assert objective(model, batch_of(told), silent, [network(1)])[0].item() > 0
 
 
 def test_a_network_that_strayed_comes_back_where_nothing_is_known() -> None:
@@ -91,13 +91,13 @@ def test_a_network_that_strayed_comes_back_where_nothing_is_known() -> None:
         for weight in model.parameters():
             weight.add_(0.05 * torch.randn(weight.shape, generator=torch.manual_seed(3)))
     config = LossConfig(calm=0.0, small=0.0, remember=1.0)
-    first = objective(model, batch, config, old)[0].item()
+    first = objective(model, batch, config, [old])[0].item()
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
     for _ in range(60):
         optimiser.zero_grad()
-        objective(model, batch, config, old)[0].backward()  # type: ignore[no-untyped-call]
+        objective(model, batch, config, [old])[0].backward()  # type: ignore[no-untyped-call]
         optimiser.step()
-    assert objective(model, batch, config, old)[0].item() < 0.2 * first
+    assert objective(model, batch, config, [old])[0].item() < 0.2 * first
 
 
 def test_ordinary_training_knows_nothing_of_it() -> None:

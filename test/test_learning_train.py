@@ -18,6 +18,7 @@ torch = pytest.importorskip("torch", reason="learning needs torch")
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = [
+    "members=1",
     "steps=[2,2]",
     "batch=3",
     "recorders=1",

@@ -6,9 +6,11 @@ import argparse
 import dataclasses
 import importlib
 import json
+import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from alstm_ros.association.lstm import MODELS
 from alstm_ros.errors import ConfigError
 from alstm_ros.learning.export import export
 from alstm_ros.learning.held_out import Verdict, compare
+from alstm_ros.learning.members import runs
 from alstm_ros.learning.recording import open_all
 from alstm_ros.learning.run_files import build, changed, values_of
 from alstm_ros.learning.train import TrainConfig, Trainer
@@ -151,40 +154,58 @@ def about(folder: Path, start: str, held: float) -> dict[str, str]:
 
 
 def teach(config: TrainConfig, output: Path, *, as_json: bool) -> int:
-    """Trains the association; progress goes to stderr, losses to TensorBoard files in the run's folder."""
-    trainer = Trainer(config, output)
-    if trainer.ranks > 1:
-        distributed.init_process_group("nccl" if trainer.device.type == "cuda" else "gloo")
-    latest: dict[str, float] = {}
-    total = sum(config.steps)
-    try:
-        with (
-            SummaryWriter(str(output / "tensorboard")) as board,
-            tqdm(total=total, initial=trainer.done, unit="step", disable=trainer.rank > 0) as bar,
-        ):
-
-            def report(done: int, _total: int, losses: Mapping[str, float]) -> None:
-                latest.update(losses)
-                bar.update(done - bar.n)
-                if done % 20 == 0 and trainer.rank == 0:
-                    bar.set_postfix(loss=f"{losses['loss']:.3f}")
-                    for name, value in losses.items():
-                        board.add_scalar(f"loss/{name}", value, done)
-
-            path = trainer.run(report)
-        settled = settle(config, path) if trainer.rank == 0 else None
-    finally:
-        if trainer.ranks > 1:
-            distributed.destroy_process_group()
+    """Trains the association, each network of the run after the other, and tells what came of it."""
+    with together() as rank:
+        for part, folder in runs(config, output):
+            if rank == 0 and folder != output:
+                sys.stderr.write(f"{folder.name} of {config.members}; the last network learns from all.\n")
+            path, done, latest = train(part, folder)
+        settled = settle(config, path) if rank == 0 else None
     if settled is not None:
         if as_json:
-            answer = {"model": str(path), "steps": trainer.done, "losses": latest}
+            answer = {"model": str(path), "steps": done, "losses": latest}
             print(json.dumps(answer | {"held_out": dataclasses.asdict(settled)}))  # noqa: T201  # the answer
         elif config.data.bootstrapped:
             sys.stderr.write(settled.sentences(path, config.start))
         else:
             sys.stderr.write(f"The model is {path}; use it with association.model: {path}\n")
     return 0
+
+
+@contextmanager
+def together() -> Iterator[int]:
+    """Joins the processes that torchrun started, where it did; gives this one's number, 0 for one alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield 0
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield distributed.get_rank()
+    finally:
+        distributed.destroy_process_group()
+
+
+def train(config: TrainConfig, folder: Path) -> tuple[Path, int, dict[str, float]]:
+    """Trains one network; progress goes to stderr, losses to TensorBoard files in the folder.
+
+    Returns:
+        The model, the number of steps, and the last losses.
+    """
+    trainer, latest = Trainer(config, folder), dict[str, float]()
+    with (
+        SummaryWriter(str(folder / "tensorboard")) as board,
+        tqdm(total=sum(config.steps), initial=trainer.done, unit="step", disable=trainer.rank > 0) as bar,
+    ):
+
+        def report(done: int, _total: int, losses: Mapping[str, float]) -> None:
+            latest.update(losses)
+            bar.update(done - bar.n)
+            if done % 20 == 0 and trainer.rank == 0:
+                bar.set_postfix(loss=f"{losses['loss']:.3f}")
+                for name, value in losses.items():
+                    board.add_scalar(f"loss/{name}", value, done)
+
+        return trainer.run(report), trainer.done, latest
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -24,7 +24,7 @@ from alstm_ros.learning.data import Batch, DataConfig, make_batch, make_tape, sp
 from alstm_ros.learning.export import export
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
 from alstm_ros.learning.recording import open_all
-from alstm_ros.learning.remember import Answers, answers, remember
+from alstm_ros.learning.remember import Answers, on_average, remember
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.scenes import Scene, cut, read_scene
 from alstm_ros.learning.weights import blended, read_model
@@ -47,7 +47,7 @@ class LossConfig:
         smooth: weight of the Huber on second differences.
         calm: weight of how far boxes and scores are moved, so that little is done for little.
         small: weight of the mean square of corrections, which keeps the network silent where the rules are right.
-        remember: weight of how far the network comes from the one it started from where nothing is known, see remember.
+        remember: weight of how far the network is from what its teachers say where nothing is known, see remember.
     """
 
     kind: str = "assignment"
@@ -83,6 +83,11 @@ class TrainConfig:
         start: weights to start from: `default`, an ONNX file that `alstm train` wrote, or a checkpoint; the network is
             then inside the tracker from the first phase on, and its inputs stay standardised as they were. Empty for
             none.
+        teachers: networks, named like `start`, whose mean is the truth where nothing is known, as far as
+            `loss.remember` asks for it; empty for `start` alone.
+        members: so many networks are trained, from seeds of their own, each with these steps; then one more learns to
+            say what they say on average, and that is the result. See members.
+        merge: optimiser steps of each phase of that last one.
         keep: share of the weights started from in the exported model; the rest are those trained. Between the two
             lies a network that learnt something and forgot less (Wortsman et al., arXiv:2109.01903).
         licence: of the weights, told in the file.
@@ -101,6 +106,9 @@ class TrainConfig:
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     start: str = ""
+    teachers: tuple[str, ...] = ()
+    members: int = 1
+    merge: tuple[int, ...] = (700, 800)
     keep: float = 0.0
     licence: str = "Apache-2.0"
     training_data: str = "DanceTrack annotations (CC BY 4.0) with simulated detections; simulated scenes"
@@ -113,20 +121,20 @@ Report = Callable[[int, int, Mapping[str, float]], None]
 class Objective(nn.Module):
     """The network and its losses as one module, so that it can be run on several processors."""
 
-    def __init__(self, model: AssociationLstm, config: LossConfig, old: AssociationLstm | None) -> None:
+    def __init__(self, model: AssociationLstm, config: LossConfig, teachers: Sequence[AssociationLstm] = ()) -> None:
         super().__init__()
         self.model, self.config = model, config
-        self.old = None if old is None else old.eval().requires_grad_(False)  # noqa: FBT003  # torch's own
+        self.teachers = nn.ModuleList(teachers).eval().requires_grad_(False)  # noqa: FBT003  # torch's own
 
     def forward(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum of all losses on a batch, and each of them."""
-        return objective(self.model, batch, self.config, self.old)
+        return objective(self.model, batch, self.config, list(self.teachers))
 
 
 def objective(
-    model: AssociationLstm, batch: Batch, config: LossConfig, old: AssociationLstm | None = None
+    model: AssociationLstm, batch: Batch, config: LossConfig, teachers: Sequence[nn.Module] = ()
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of all losses on a batch, and each of them; `old` is what is to be remembered."""
+    """The weighted sum of all losses on a batch, and each of them; what `teachers` say on average is remembered."""
     length = batch.x.shape[1]
     y = model.steps(batch.x, batch.lengths)
     valid = (torch.arange(length, device=y.device)[None] < batch.lengths[:, None]).reshape(-1)
@@ -157,9 +165,9 @@ def objective(
         "calm": losses.boxes(refined, torch.zeros_like(goal), real) + out["lift"].square().mean(),
         "small": pairs.correction.square().mean() if len(pairs.correction) else pairs.correction.sum(),
     }
-    if old is not None:
-        said = Answers(out, refined, pairs.correction)
-        parts["remember"] = remember(said, answers(old, batch), batch)
+    if teachers:
+        said = Answers(refined, out["lift"], out["same"], pairs.correction)
+        parts["remember"] = remember(said, on_average(teachers, batch), batch)
     total = torch.stack([getattr(config, name) * value for name, value in parts.items()]).sum()
     with torch.no_grad():  # for comparison: the association loss of the rules alone
         parts["rules"] = losses.association(batch.pairs, config.kind, config.keep)
@@ -259,8 +267,9 @@ class Trainer:
     def _phase(self, phase: int, tapes: list[Tape], begun: int, total: int, report: Report) -> None:
         """The optimiser steps of one phase."""
         config, limit = self.config, Config().association.max_cost
-        old = read_model(config.start).to(self.device) if config.start and config.loss.remember else None
-        network: nn.Module = Objective(self.model, config.loss, old)
+        names = config.teachers or (config.start,) if config.start and config.loss.remember else ()
+        teachers = [read_model(name).to(self.device) for name in names]
+        network: nn.Module = Objective(self.model, config.loss, teachers)
         if self.ranks > 1:
             network = DistributedDataParallel(network)
         self.model.train()

@@ -17,6 +17,7 @@ from test_learning_fine_tune import recording
 
 from alstm_ros import cli
 from alstm_ros.association.lstm import MODELS
+from alstm_ros.learning import held_out
 from alstm_ros.learning.export import export
 from alstm_ros.learning.held_out import STRETCH, Verdict, _accuracy, association_accuracy, compare, followed, verdict
 from alstm_ros.learning.own_clips import OwnClip
@@ -72,6 +73,14 @@ def test_two_networks_are_judged_on_the_same_clips(tmp_path: Path) -> None:
     assert compare([recording(2 * STRETCH - 1)], "default", "default", seed=0) is None
 
 
+def test_of_long_recordings_some_stretches_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(held_out, "STRETCHES", 3)
+    monkeypatch.setattr(held_out, "CLIPS", 6)
+    found = compare([recording(4 * STRETCH), recording(5 * STRETCH)], "default", "default", seed=0)
+    assert found is not None
+    assert (found.stretches, found.after - found.before, found.better, found.worse) == (3, 0, False, False)
+
+
 def test_the_clips_decide() -> None:
     rng = np.random.default_rng(0)
     before = rng.uniform(80, 90, (3, 24))
@@ -108,7 +117,7 @@ def test_labelled_frames_are_not_held_out_and_stay_learned_unless_the_rest_got_w
 ) -> None:
     pairs = recording(10 * STRETCH)
     write(tmp_path / "bootstrapped" / "monday.npz", [pairs])
-    objects = np.where(pairs.frames % 60 == 0, pairs.tracklets, pairs.objects)
+    objects = np.where(pairs.frames % STRETCH == 0, pairs.tracklets, pairs.objects)
     labelled = replace(pairs, objects=objects, truths=np.where(objects[:, None] >= 0, pairs.boxes, np.float32(np.nan)))
     assert labelled.labelled == 10
     write(tmp_path / "bootstrapped" / "tuesday.npz", [labelled])

@@ -8,7 +8,7 @@ The new network is believed only where it is better by more than the stretches d
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,14 +21,17 @@ from alstm_ros.evaluation.parallel import run_all
 from alstm_ros.learning.bootstrap import Strictness
 from alstm_ros.learning.bootstrap_tape import Certain
 from alstm_ros.learning.identities import identities
-from alstm_ros.learning.own_clips import OwnClip, draw_own_clip
+from alstm_ros.learning.own_clips import Gaps, Hardness, OwnClip, draw_own_clip
+from alstm_ros.learning.pairs import Pairs
 from alstm_ros.learning.recording import Footage
 from alstm_ros.types import Detections, Float64, Int64
 
-STRETCH = 60
+STRETCH = 30
 """Frames of a stretch; stretches do not overlap, so that their gains vary independently."""
-CLIPS = 96
-"""Clips in all, at least two of each stretch."""
+STRETCHES, CLIPS = 96, 96
+"""At most so many stretches, evenly chosen; so many clips in all, and at least two of each stretch."""
+HARDNESS = Hardness(steps=(1, 2), gaps=Gaps(share=0.5, longest=2.0))
+"""Gaps as long as tracks are kept for, nearly: where tracklets are hardly interrupted, any network is right."""
 SURE = 0.95
 """Share of chance gains below a sure one, by Student's distribution: few stretches prove little."""
 
@@ -85,18 +88,24 @@ def compare(recordings: Sequence[Footage], before: str, after: str, seed: int, j
     Returns:
         The verdict; None where the recordings are too short to tell.
     """
-    stretches = [
-        pairs.at(np.arange(first, first + STRETCH))
-        for footage in recordings
-        for pairs in footage.parts()
-        for first in range(0, len(pairs) - STRETCH + 1, STRETCH)
-    ]
-    if len(stretches) < 2:
+    count = sum(1 for _ in _stretches(recordings))
+    if count < 2:
         return None
+    chosen = set(np.linspace(0, count - 1, min(count, STRETCHES)).round().astype(int).tolist())
+    every = enumerate(_stretches(recordings))
+    stretches = [pairs.at(np.arange(first, first + STRETCH)) for place, (pairs, first) in every if place in chosen]
     rng = np.random.default_rng([seed, 1])
-    clips = [draw_own_clip(rng, [part], STRETCH) for _ in range(max(2, CLIPS // len(stretches))) for part in stretches]
+    rounds = max(2, CLIPS // len(stretches))
+    clips = [draw_own_clip(rng, [part], STRETCH, HARDNESS) for _ in range(rounds) for part in stretches]
     found = list(run_all(_judge, [(clip, before, after) for clip in clips], jobs, None))
     return verdict(np.array(found).reshape(-1, len(stretches), 2))
+
+
+def _stretches(recordings: Sequence[Footage]) -> Iterator[tuple[Pairs, int]]:
+    """What there is to judge by: a part of a recording and the stretch's first frame in it."""
+    for footage in recordings:
+        for pairs in footage.parts():
+            yield from ((pairs, first) for first in range(0, len(pairs) - STRETCH + 1, STRETCH))
 
 
 def verdict(found: Float64) -> Verdict | None:

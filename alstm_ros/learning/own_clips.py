@@ -8,7 +8,7 @@ tracklets are interrupted. Who is who stays known all the while.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import numpy as np
@@ -55,25 +55,42 @@ class OwnClip:
     hidden: NDArray[np.bool_]
 
 
-def draw_own_clip(rng: np.random.Generator, recordings: Sequence[Footage], frames: int) -> OwnClip:
+@dataclass(frozen=True, slots=True)
+class Hardness:
+    """How clips are made harder.
+
+    Attributes:
+        steps: of so many frames each, one is kept; drawn from these.
+        gaps: how tracklets are interrupted.
+    """
+
+    steps: tuple[int, ...] = (1, 1, 2, 3, 5)
+    gaps: Gaps = field(default_factory=Gaps)
+
+
+def draw_own_clip(
+    rng: np.random.Generator, recordings: Sequence[Footage], frames: int, hardness: Hardness | None = None
+) -> OwnClip:
     """A clip of one of the recordings.
 
     Args:
         rng: draws.
         recordings: what to cut from, the longer the more often.
         frames: its length, at most.
+        hardness: what is done to it.
     """
+    hardness = hardness or Hardness()
     lengths = np.array([len(footage) for footage in recordings], np.float64)
     footage = recordings[int(rng.choice(len(recordings), p=lengths / lengths.sum()))]
     pairs = footage.part(rng)
-    step = int(rng.choice([1, 1, 2, 3, 5]))
+    step = int(rng.choice(hardness.steps))
     clip = _cut(rng, pairs, frames, step)
     faint = np.zeros(len(clip.frames), bool)
     if np.isnan(pairs.motion).all():  # two times of a moving camera would not fit each other
         room = CROWD / max(len(clip.frames) / max(len(clip.numbers), 1), 1)
         for _ in range(min(int(rng.integers(4)), round(room) - 1)):
             clip, faint = overlay(clip, displaced(_cut(rng, footage.part(rng), frames, step), rng), faint, rng)
-    return OwnClip(clip, faint | interrupted(clip, Gaps(), rng))
+    return OwnClip(clip, faint | interrupted(clip, hardness.gaps, rng))
 
 
 def _cut(rng: np.random.Generator, pairs: Pairs, frames: int, step: int) -> Pairs:

@@ -42,6 +42,8 @@ class EventKind(IntEnum):
 
 def _require(name: str, array: NDArray[Any], shape: tuple[int | None, ...], dtype: type[np.generic]) -> None:
     """Raises DataError unless the array has this dtype and shape (None: any length)."""
+    if array.shape == shape and array.dtype == dtype:  # nearly always, and every stage of every frame asks
+        return
     fits = array.ndim == len(shape) and all(
         want is None or got == want for got, want in zip(array.shape, shape, strict=True)
     )

@@ -189,7 +189,7 @@ def refine(plain: Float32, detected: Float32, change: NDArray[Any]) -> Float32:
     Returns:
         `(K, 4)` float32 xyxy; where nothing is to change, exactly what the rules say.
     """
-    out, goal = xyxy_to_cxcywh(plain), xyxy_to_cxcywh(detected)
+    out, goal = xyxy_to_cxcywh(np.concatenate([plain, detected])).reshape(2, -1, 4)
     height = np.maximum(out[:, 3:], 1)
     off = np.clip(goal[:, :2] - out[:, :2], -height, height)
     ratio = np.clip(np.log(np.maximum(goal[:, 2:], 1) / np.maximum(out[:, 2:], 1)), -1, 1)

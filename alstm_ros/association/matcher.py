@@ -76,7 +76,7 @@ def match(
     shift = None
     if config.association.common_motion:
         chosen = assign(pairs.rows, pairs.columns, pairs.costs, limit)
-        detected = detections.boxes[pairs.columns[chosen]].astype(np.float64)
+        detected = detections.boxes.take(pairs.columns[chosen], 0).astype(np.float64)
         shift = scene.find(table, predicted, pairs.rows[chosen], detected)
         if shift is not None:
             predicted = predicted + np.tile(shift, 2)

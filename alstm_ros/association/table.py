@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -139,7 +139,7 @@ class TrackTable:
 def _map(function: Callable[..., Any], *tables: T) -> T:
     """Applies a function to each array of some tables of one kind, nested ones too."""
     parts: dict[str, Any] = {}
-    for field in fields(tables[0]):  # type: ignore[arg-type]  # T is TrackTable or Motion
-        arrays = [getattr(table, field.name) for table in tables]
-        parts[field.name] = _map(function, *arrays) if is_dataclass(arrays[0]) else function(*arrays)
+    for name in tables[0].__slots__:  # type: ignore[attr-defined]  # T is TrackTable or Motion
+        arrays = [getattr(table, name) for table in tables]
+        parts[name] = function(*arrays) if isinstance(arrays[0], np.ndarray) else _map(function, *arrays)
     return type(tables[0])(**parts)

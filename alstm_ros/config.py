@@ -85,7 +85,7 @@ class AssociationConfig(_Group):
         "empty for the rules alone.",
     )
     trust: float = _unit(
-        0.5, "How far the learned association's corrections of costs count; 0 leaves the decisions to the rules."
+        0.7, "How far the learned association's corrections of costs count; 0 leaves the decisions to the rules."
     )
     max_cost: float = _unit(
         0.85, "A detection is never given to a track at a cost of this or more; without overlap it is 1 at least."

@@ -32,6 +32,7 @@ CHANGES: dict[str, list[str]] = {
     "no-score": ["loss.score=0.0"],
     "no-same": ["loss.same=0.0"],
     "no-smooth": ["loss.smooth=0.0"],
+    "signed-smooth": ["loss.smoothness=signed"],
     "infonce": ["loss.kind=infonce"],
     "contrastive": ["loss.kind=contrastive"],
     "no-own-states": ["steps=[{total}]", "data.clips={clips}"],

@@ -21,11 +21,11 @@ from alstm_ros.learning.bootstrap_tape import bootstrap_tape
 from alstm_ros.learning.data import DataConfig, make_batch
 from alstm_ros.learning.identities import attach, identities
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.objective import LossConfig, objective
 from alstm_ros.learning.own_clips import OwnClip
 from alstm_ros.learning.pairs import NOBODY_LOOKED, NOTHING, Pairs
 from alstm_ros.learning.recording import Recording
 from alstm_ros.learning.rollout import Tape
-from alstm_ros.learning.train import LossConfig, objective
 from alstm_ros.types import Detections
 
 FRAMES, PERIOD = 60, 33_000_000

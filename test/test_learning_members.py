@@ -16,8 +16,8 @@ from test_learning_train import ROOT, SMALL, config
 from alstm_ros.association.lstm import open_associator
 from alstm_ros.cli import main
 from alstm_ros.learning.members import runs
+from alstm_ros.learning.objective import LossConfig, objective
 from alstm_ros.learning.remember import answers, on_average, remember
-from alstm_ros.learning.train import LossConfig, objective
 from alstm_ros.learning.weights import read_model
 
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from alstm_ros.learning.train import LossConfig, TrainConfig
+from alstm_ros.learning.objective import LossConfig
+from alstm_ros.learning.train import TrainConfig
 
 
 def runs(config: TrainConfig, folder: Path) -> Iterator[tuple[TrainConfig, Path]]:

@@ -34,8 +34,10 @@ from bench.association_data import (
     Case,
     crowd,
     dancetrack,
+    jittered,
     mot15,
     mot17_half,
+    people,
     plain,
     streets,
     thin,
@@ -43,7 +45,7 @@ from bench.association_data import (
     without_motion,
 )
 from bench.association_peers import PEERS
-from bench.association_scores import Judge, calibration, published_ap, raw_labels
+from bench.association_scores import Judge, calibration, drawn, published_ap, raw_labels
 
 SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50", "ECE")
 
@@ -132,11 +134,25 @@ def score(cases: Sequence[Case], run: Contestant, bar: tqdm) -> dict[str, float]
     return scores | {"ms_p50": float(np.median(times)), "ms_p99": float(np.percentile(times, 99))}
 
 
+def judged(
+    cases: Sequence[Case], contestants: dict[str, Contestant], draws: int, bar: tqdm
+) -> dict[str, dict[str, float]]:
+    """All contestants' scores on one set, or their means over so many jittered copies of it; then the detections'."""
+    if draws:
+        rng = np.random.default_rng(1)
+        copies = [[jittered(case, rng) for case in cases] for _ in range(draws)]
+        found = {who: [score(copy, run, bar) for copy in copies] for who, run in contestants.items()}
+        return {who: drawn(rows, found["base"]) for who, rows in found.items()}
+    answer = {who: score(cases, run, bar) for who, run in contestants.items()}
+    return answer | {"detections": {"AP50": published_ap(cases, [raw_labels(case) for case in cases])}}
+
+
 def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
     """The sets of these names and changes to them, in the order given.
 
     `-every2` and `-every5` keep every so many-th frame, `-random` drops half of them at random, `-still` hides the
-    camera's motion, `-looks` gives simulated detections an appearance, `-plain` takes the detector's away.
+    camera's motion, `-looks` gives simulated detections an appearance, `-plain` takes the detector's away, `-people`
+    the detections of all that is no person.
     """
     makers: dict[str, Callable[[], Iterable[Case]]] = {
         "mot17": lambda: mot17_half(data / "mot17"),
@@ -160,6 +176,8 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
             elif change == "random":
                 rng = np.random.default_rng(0)
                 cases = [thin(case, np.flatnonzero(rng.random(len(case.frames)) < 0.5)) for case in cases]
+            elif change == "people":
+                cases = [people(case) for case in cases]
             elif change.startswith("every"):
                 step = int(change.removeprefix("every"))
                 cases = [thin(case, np.arange(0, len(case.frames), step)) for case in cases]
@@ -188,6 +206,7 @@ def main() -> int:
     parser.add_argument("--parts", action="store_true", help="each model also with a part of it off")
     parser.add_argument("--trust", default="", help="each model also with these values of association.trust, by comma")
     parser.add_argument("--peers", default=",".join(PEERS), help="which peers, by comma")
+    parser.add_argument("--draws", type=int, default=0, help="mean over so many copies of each set, boxes jittered")
     parser.add_argument("--time", action="store_true", help="measure time at 23, 100 and 300 objects instead")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
@@ -207,11 +226,9 @@ def main() -> int:
         parser.error("--data FOLDER is needed")
     else:
         chosen = sets(args.data, args.sets.split(","))
-        with tqdm(total=sum(map(len, chosen.values())) * len(contestants)) as bar:
+        with tqdm(total=sum(map(len, chosen.values())) * len(contestants) * max(args.draws, 1)) as bar:
             for name, cases in chosen.items():
-                answer[name] = {who: score(cases, run, bar) for who, run in contestants.items()}
-                raw = [raw_labels(case) for case in cases]
-                answer[name]["detections"] = {"AP50": published_ap(cases, raw)}
+                answer[name] = judged(cases, contestants, args.draws, bar)
     if args.json:
         print(json.dumps(answer, indent=1))
         return 0

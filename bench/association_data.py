@@ -20,6 +20,8 @@ from alstm_ros.learning.scenes import Scene, read_scene
 from alstm_ros.learning.simulation import simulate
 from alstm_ros.types import Affine, Detections, Int64
 
+PERSON = 0
+"""Class of the package's detector."""
 MOT17 = ("02", "04", "05", "09", "10", "11", "13")
 SEED = 2017
 """Draws the simulated detections of DanceTrack; never used in training, whose seeds start with the run's own."""
@@ -122,6 +124,15 @@ def plain(case: Case) -> Case:
     return dataclasses.replace(case, frames=tuple(frames))
 
 
+def people(case: Case) -> Case:
+    """The case with the detections of people alone, for a truth that knows of nothing else."""
+    frames = (
+        dataclasses.replace(frame, detections=frame.detections[frame.detections.classes == PERSON])
+        for frame in case.frames
+    )
+    return dataclasses.replace(case, frames=tuple(frames))
+
+
 def simulated(scene: Scene, noise: Noise, seed: int) -> Case:
     """A scene with simulated detections."""
     detector = Detector(scene, noise, np.random.default_rng(seed))
@@ -174,6 +185,22 @@ def thin(case: Case, keep: Int64) -> Case:
     kept = case.truth.select(place[case.truth.frames] > 0)
     truth = dataclasses.replace(kept, frames=place[kept.frames], length=len(keep))
     return dataclasses.replace(case, frames=tuple(frames), truth=truth)
+
+
+def jittered(case: Case, rng: np.random.Generator, size: float = 0.01) -> Case:
+    """The case as a camera beside it may see it: boxes off by this share of their height, scores by twice that.
+
+    A few crossings decide what a short sequence scores; over several draws of this, luck evens out.
+    """
+    frames: list[Frame] = []
+    for frame in case.frames:
+        found = frame.detections
+        heights = found.boxes[:, 3:] - found.boxes[:, 1:2]
+        boxes = found.boxes + rng.normal(0, size, found.boxes.shape) * heights
+        scores = np.clip(found.scores + rng.normal(0, 2 * size, found.scores.shape), 0.1, 1.0)
+        moved = dataclasses.replace(found, boxes=boxes.astype(np.float32), scores=scores.astype(np.float32))
+        frames.append(_frame(moved, frame.stamp_ns, frame.motion))
+    return dataclasses.replace(case, frames=tuple(frames))
 
 
 def without_motion(cases: Iterable[Case]) -> list[Case]:

@@ -72,3 +72,13 @@ def raw_labels(case: Case) -> Labels:
     boxes = np.concatenate([frame.detections.boxes for frame in case.frames])
     scores = np.concatenate([frame.detections.scores for frame in case.frames])
     return make(numbers, np.arange(sum(counts)), boxes, scores, np.ones(sum(counts), np.int64), length=len(counts))
+
+
+def drawn(rows: Sequence[dict[str, float]], base: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The mean of several draws, with the mean gain over the base tracker on the same draws and its standard error."""
+    found = {key: float(np.mean([row[key] for row in rows])) for key in rows[0]}
+    for key in ("HOTA", "AssA", "MOTA", "IDF1", "IDSW", "AP50"):
+        gains = [row[key] - other[key] for row, other in zip(rows, base, strict=True)]
+        found[f"{key}_gain"] = float(np.mean(gains))
+        found[f"{key}_error"] = float(np.std(gains, ddof=1) / len(gains) ** 0.5) if len(gains) > 1 else float("nan")
+    return found

@@ -2,14 +2,16 @@
 
     python -m bench.ablations --data FOLDER --output FOLDER [--only full,no-hard] [--sets dancetrack,streets] [--json]
 
-FOLDER of data holds `mot17`, `mot15` and `dancetrack`. Every row is trained alike (`--steps` and `--clips` a phase,
-seed 0), so rows compare with each other and not with the network that comes with the package.
+FOLDER of data holds `mot17`, `mot15` and `dancetrack`. Every row is trained alike (`--steps` and `--clips` a phase, one
+network without merging), once a seed, so rows compare with each other and not with the network of the package. Shown
+are means over the seeds; `--json` has the spread and each seed, too.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import statistics
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,14 +45,24 @@ CHANGES: dict[str, list[str]] = {
 """Name of a row to what is changed."""
 
 
-def train(name: str, args: argparse.Namespace) -> Path:
-    """Trains one row, or takes what a run before has left."""
+def train(name: str, seed: int, args: argparse.Namespace) -> Path:
+    """Trains one row with one seed, or takes what a run before has left."""
     total, phases = 2 * args.steps, [args.steps, args.steps]
     given = [f"data.sequences={args.data / 'dancetrack'}", f"steps={phases}", f"data.clips={args.clips}", "recorders=1"]
+    given += [f"seed={seed}", "members=1"]
     given += [change.format(total=total, clips=2 * args.clips) for change in CHANGES[name]]
-    trainer = Trainer(read(args.config, given), args.output / name)
-    with tqdm(total=total, desc=name, initial=trainer.done) as bar:
+    trainer = Trainer(read(args.config, given), args.output / f"{name}-{seed}")
+    with tqdm(total=total, desc=f"{name}, seed {seed}", initial=trainer.done) as bar:
         return trainer.run(lambda done, _total, _losses: bar.update(done - bar.n) and None)
+
+
+def summed(rows: list[dict[str, float]]) -> dict[str, Any]:
+    """Means over the seeds, the standard deviation of each, and each seed's scores."""
+    found: dict[str, Any] = {key: statistics.mean(row[key] for row in rows) for key in SHOWN}
+    if len(rows) > 1:
+        found["spread"] = {key: statistics.stdev(row[key] for row in rows) for key in SHOWN}
+        found["each"] = [{key: row[key] for key in SHOWN} for row in rows]
+    return found
 
 
 def main() -> int:
@@ -63,16 +75,18 @@ def main() -> int:
     parser.add_argument("--sets", default="mot15,dancetrack,streets", help="which sets, by comma")
     parser.add_argument("--steps", type=int, default=300, help="of each of two phases")
     parser.add_argument("--clips", type=int, default=60, help="of each of two phases")
+    parser.add_argument("--seeds", type=lambda text: [int(part) for part in text.split(",")], default=[0, 1, 2])
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
-    models = {name: train(name, args) for name in args.only.split(",")}
-    contestants: dict[str, Any] = {"the rules alone": ours(None)}
-    contestants |= {name: ours(open_associator(str(path))) for name, path in models.items()}
-    answer: dict[str, dict[str, dict[str, float]]] = {}
+    models = {name: [train(name, seed, args) for seed in args.seeds] for name in args.only.split(",")}
+    contestants: dict[str, list[Any]] = {"the rules alone": [ours(None)]}
+    contestants |= {name: [ours(open_associator(str(path))) for path in paths] for name, paths in models.items()}
+    answer: dict[str, dict[str, dict[str, Any]]] = {}
     chosen = sets(args.data, args.sets.split(","))
-    with tqdm(total=sum(map(len, chosen.values())) * len(contestants), desc="measuring") as bar:
+    total = sum(map(len, chosen.values())) * sum(map(len, contestants.values()))
+    with tqdm(total=total, desc="measuring") as bar:
         for name, cases in chosen.items():
-            answer[name] = {who: score(cases, run, bar) for who, run in contestants.items()}
+            answer[name] = {who: summed([score(cases, run, bar) for run in runs]) for who, runs in contestants.items()}
     if args.json:
         print(json.dumps(answer, indent=1))
         return 0

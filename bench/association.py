@@ -39,6 +39,7 @@ from bench.association_data import (
     mot17_half,
     people,
     plain,
+    roads,
     streets,
     thin,
     vtest,
@@ -160,6 +161,7 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
         "mot15": lambda: mot15(data / "mot15"),
         "dancetrack": lambda: dancetrack(data / "dancetrack"),
         "streets": streets,
+        "roads": roads,
         "vtest": lambda: vtest(data / "pets09-s2l1" / "gt.txt", Path(".cache/vtest.avi")),
     }
     made = {}

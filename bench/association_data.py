@@ -94,12 +94,22 @@ def dancetrack(folder: Path, hold_every: int = 5, noise: Noise | None = None) ->
 
 def streets(count: int = 16) -> Iterator[Case]:
     """Simulated scenes of people on foot with detectors drawn as in training, none of which is trained on."""
+    return _drawn({"street", "hall"}, 1.0, count)
+
+
+def roads(count: int = 16) -> Iterator[Case]:
+    """The same of vehicles, four of five objects, and people; two objects or more in a frame on average."""
+    return _drawn({"road"}, 2.0, count)
+
+
+def _drawn(kinds: set[str], least: float, count: int) -> Iterator[Case]:
+    """The first simulated scenes of these kinds that have at least so many objects in a frame."""
     seed = 0
     while count:
         rng = np.random.default_rng([SEED, seed])
         scene = simulate(rng, 240)
         seed += 1
-        if scene.name.removeprefix("simulated-") in {"street", "hall"} and len(scene.ids) > len(scene):
+        if scene.name.removeprefix("simulated-") in kinds and len(scene.ids) > least * len(scene):
             count -= 1
             scene = dataclasses.replace(scene, name=f"{scene.name}-{seed}")
             yield simulated(scene, dataclasses.replace(draw_noise(rng), floor=0.1), seed)

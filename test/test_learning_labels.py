@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,15 +17,17 @@ from alstm_ros.config import Config
 from alstm_ros.evaluation.labels import make
 from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.evaluation.sparse import SparseLabels, write_mot
+from alstm_ros.learning.between import joined
 from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.bootstrap_tape import bootstrap_tape
+from alstm_ros.learning.command import FINE_TUNING, LABELLED, fine_tuning
 from alstm_ros.learning.data import DataConfig, make_batch
 from alstm_ros.learning.identities import attach, identities
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
 from alstm_ros.learning.objective import LossConfig, objective
 from alstm_ros.learning.own_clips import OwnClip
 from alstm_ros.learning.pairs import NOBODY_LOOKED, NOTHING, Pairs
-from alstm_ros.learning.recording import Recording
+from alstm_ros.learning.recording import Recording, write
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.types import Detections
 
@@ -162,3 +165,43 @@ def test_the_command_takes_labels(shared: Path, tmp_path: Path, capsys: pytest.C
     write_mot(SparseLabels("MOT17-05", late, np.array([1000, 1100]), 14.0, 640, 480), tmp_path / "labels")
     assert cli.main(call) == 2
     assert "none of them is in the recording" in capsys.readouterr().err
+
+
+def test_between_labelled_frames_an_object_is_where_it_should_be() -> None:
+    found = bootstrap(walkers(), Config())
+    # no strict tracklet holds anywhere: scores are too low for that
+    torn = replace(found, tracklets=np.full(len(found.frames), -1))
+    pairs = attach(torn, labels())
+    who = identities(pairs)
+    inside = (pairs.numbers[pairs.frames] >= LABELLED[0]) & (pairs.numbers[pairs.frames] <= LABELLED[-1])
+    first = np.isclose(pairs.boxes[:, 1], 100)
+    nobody = np.isclose(pairs.boxes[:, 1], 500)
+    assert len(np.unique(who[inside & first])) == 1
+    assert (who[inside & ~nobody] >= 0).all()
+    assert (who[~inside | nobody] == -1).all()
+    assert len(np.unique(who[inside & ~nobody])) == 2
+    assert (pairs.objects[~np.isin(pairs.numbers[pairs.frames], LABELLED)] == NOBODY_LOOKED).all()
+
+
+def test_too_long_between_labelled_frames_nothing_is_taken_for_known() -> None:
+    slow = [(n, DetectionFrame(f.detections, f.stamp_ns * 5)) for n, f in walkers()]  # 1.65 s from label to label
+    found = bootstrap(slow, Config())
+    pairs = attach(replace(found, tracklets=np.full(len(found.frames), -1)), labels())
+    assert ((pairs.tracklets >= 0) == (pairs.objects >= 0)).all()
+
+
+def test_a_tracklet_that_would_be_two_objects_is_not_joined() -> None:
+    found = bootstrap(walkers(), Config())
+    one = replace(found, tracklets=np.zeros(len(found.frames), np.int64))
+    assert (joined(attach(one, labels())).tracklets == 0).all()
+
+
+def test_what_a_person_labelled_is_learned_faster_and_nothing_held_against_it(tmp_path: Path) -> None:
+    found = bootstrap(walkers(), Config())
+    for name, pairs in {"without": found, "with": attach(found, labels())}.items():
+        write(tmp_path / name / "walkers.npz", [pairs])
+    careful, taught = (fine_tuning(tmp_path / name, "default", {}) for name in ("without", "with"))
+    assert careful.loss.remember == FINE_TUNING["loss.remember"]
+    assert taught.loss.remember == LABELLED["loss.remember"] == 0
+    assert taught.steps == tuple(LABELLED["steps"])  # type: ignore[arg-type]
+    assert fine_tuning(tmp_path / "with", "default", {"loss.remember": 0.5}).loss.remember == 0.5

@@ -46,6 +46,15 @@ FINE_TUNING: Mapping[str, object] = {
     "loss.small": 0.0,
 }
 """What differs from TrainConfig's defaults when a network is trained further: minutes instead of an hour."""
+LABELLED: Mapping[str, object] = {
+    "steps": [300],
+    "rate": 2e-3,
+    "warm": 20,
+    "data.own": 1.0,
+    "data.clips": 24,
+    "loss.remember": 0.0,
+}
+"""What differs from FINE_TUNING where a person labelled frames: they know what the old network does not."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -122,14 +131,15 @@ def read(path: Path, changes: Sequence[str]) -> TrainConfig:
 
 
 def fine_tuning(folder: Path, start: str, values: Mapping[str, object]) -> TrainConfig:
-    """The run of `--from`: FINE_TUNING, what the files say of their origin, and the user's own values above both.
+    """The run of `--from`: FINE_TUNING (and LABELLED), what the files say of their origin, and the user's own values.
 
     Raises:
         DataError: the folder holds no bootstrapped recording.
         ModelError: the start is no network.
     """
     fixed = {"data.bootstrapped": str(folder), "start": start}
-    given = {**FINE_TUNING, **values, **fixed}
+    preset = {**FINE_TUNING, **(LABELLED if any(recording.labelled for recording in open_all(folder)) else {})}
+    given = {**preset, **values, **fixed}
     return build({**about(folder, start, build(given, TrainConfig).data.held), **given}, TrainConfig)
 
 

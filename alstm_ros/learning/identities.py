@@ -9,6 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from alstm_ros.boxes import iou
 from alstm_ros.evaluation.sparse import SparseLabels
+from alstm_ros.learning.between import joined
 from alstm_ros.learning.pairs import NOBODY_LOOKED, NOTHING, Pairs
 from alstm_ros.types import Float64, Int64
 
@@ -62,7 +63,7 @@ def attach(pairs: Pairs, sparse: SparseLabels, overlap: float = 0.5, near: float
         mine, found = mine[counted[found]], found[counted[found]]
         objects[part][mine] = sparse.labels.ids[theirs][found]
         truths[part][mine] = boxes[found]
-    return replace(pairs, objects=objects, truths=truths)
+    return joined(replace(pairs, objects=objects, truths=truths))
 
 
 def matched(overlaps: Float64, least: float) -> tuple[Int64, Int64]:

@@ -39,6 +39,7 @@ class TrainConfig:
         steps: optimiser steps of each phase; every phase but the first has the network inside the tracker.
         batch: windows of a step.
         rate: largest learning rate.
+        warm: steps until it is reached.
         decay: weight decay.
         optimiser: `adamw` or `rmsprop` (squares forgotten by 0.9 a step).
         threads: processor threads of the network; on cores that others use too, one is faster than two.
@@ -64,6 +65,7 @@ class TrainConfig:
     steps: tuple[int, ...] = (700, 700, 800)
     batch: int = 24
     rate: float = 2e-3
+    warm: int = 100
     decay: float = 1e-4
     optimiser: str = "adamw"
     threads: int = 1
@@ -194,7 +196,7 @@ class Trainer:
             windows = [(tapes[k], int(rng.integers(lengths[k]))) for k in which]
             batch = make_batch(windows, config.data, limit)
             for group in self.optimiser.param_groups:
-                group["lr"] = config.rate * _schedule(step, total)
+                group["lr"] = config.rate * _schedule(step, total, config.warm)
             self.optimiser.zero_grad(set_to_none=True)
             loss, parts = network(batch.to(self.device))
             loss.backward()
@@ -213,9 +215,9 @@ def _optimiser(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), config.rate, weight_decay=config.decay)
 
 
-def _schedule(step: int, total: int) -> float:
-    """A short warm-up, then down a cosine to a hundredth."""
-    return min(1.0, (step + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * step / total))))
+def _schedule(step: int, total: int, warm: int) -> float:
+    """So many steps of warm-up, then down a cosine to a hundredth."""
+    return min(1.0, (step + 1) / warm) * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * step / total))))
 
 
 _WORKER: dict[str, Any] = {}

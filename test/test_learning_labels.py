@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from alstm_ros.evaluation.sparse import SparseLabels, write_mot
 from alstm_ros.learning.between import joined
 from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.bootstrap_tape import bootstrap_tape
-from alstm_ros.learning.command import FINE_TUNING, LABELLED, fine_tuning
+from alstm_ros.learning.command import FINE_TUNING, fine_tuning
+from alstm_ros.learning.command import LABELLED as TAUGHT
 from alstm_ros.learning.data import DataConfig, make_batch
 from alstm_ros.learning.identities import attach, identities
 from alstm_ros.learning.model import AssociationLstm, ModelConfig
@@ -202,6 +204,6 @@ def test_what_a_person_labelled_is_learned_faster_and_nothing_held_against_it(tm
         write(tmp_path / name / "walkers.npz", [pairs])
     careful, taught = (fine_tuning(tmp_path / name, "default", {}) for name in ("without", "with"))
     assert careful.loss.remember == FINE_TUNING["loss.remember"]
-    assert taught.loss.remember == LABELLED["loss.remember"] == 0
-    assert taught.steps == tuple(LABELLED["steps"])  # type: ignore[arg-type]
+    assert taught.loss.remember == TAUGHT["loss.remember"] == 0
+    assert taught.steps == tuple(cast("list[int]", TAUGHT["steps"]))
     assert fine_tuning(tmp_path / "with", "default", {"loss.remember": 0.5}).loss.remember == 0.5

@@ -12,8 +12,9 @@ import argparse
 import json
 import resource
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -29,25 +30,42 @@ from alstm_ros.evaluation.video import Video
 from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.noise import Detector, Noise
 from alstm_ros.learning.own_clips import draw_own_clip
+from alstm_ros.learning.pairs import Pairs
 from alstm_ros.learning.purity import Purity, purity
 from alstm_ros.learning.recording import Recording, in_parts, write
 from alstm_ros.learning.scenes import read_scene
+from alstm_ros.learning.stitch import stitch
 from alstm_ros.types import Detections
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def mot17(data: Path) -> Purity:
+Labelled = Callable[[Sequence[tuple[int, DetectionFrame]]], Pairs]
+
+
+def strict(frames: Sequence[tuple[int, DetectionFrame]]) -> Pairs:
+    """What `alstm bootstrap` labels."""
+    return bootstrap(frames, Config())
+
+
+def stitched(frames: Sequence[tuple[int, DetectionFrame]]) -> Pairs:
+    """What `--stitch` adds to it, alone."""
+    pairs = bootstrap(frames, Config())
+    joined, count = stitch(pairs), len(pairs.labels)
+    return replace(joined, first=joined.first[count:], second=joined.second[count:], labels=joined.labels[count:])
+
+
+def mot17(data: Path, label: Labelled) -> Purity:
     """Its own detections."""
     total = Purity(*[0] * 7)
     for folder in sorted((data / "mot17").iterdir()):
         source = MotDetections(folder / "det.txt", folder / "seqinfo.ini", folder / "gmc.txt")
         truth = read_labels(folder / "gt.txt", truth=True, length=source.length)
-        total += purity(bootstrap(list(source), Config()), truth)
+        total += purity(label(list(source)), truth)
     return total
 
 
-def dancetrack(data: Path, count: int) -> Purity:
+def dancetrack(data: Path, count: int, label: Labelled) -> Purity:
     """Simulated detections, seeded by the sequence's place."""
     total = Purity(*[0] * 7)
     for seed, folder in enumerate(sorted((data / "dancetrack").iterdir())[:count]):
@@ -58,16 +76,16 @@ def dancetrack(data: Path, count: int) -> Purity:
             (i + 1, DetectionFrame(detector(i)[0], int(stamp), affine))
             for i, (stamp, affine) in enumerate(zip(scene.stamps_ns, affines, strict=True))
         ]
-        total += purity(bootstrap(frames, Config()), read_labels(folder / "gt.txt", truth=True, length=len(scene)))
+        total += purity(label(frames), read_labels(folder / "gt.txt", truth=True, length=len(scene)))
     return total
 
 
-def vtest(data: Path, video: Path) -> Purity:
+def vtest(data: Path, video: Path, label: Labelled) -> Purity:
     """The default detector's detections."""
     with tempfile.TemporaryDirectory() as folder:
         cached = detect_all(Video(video, 10), Config(), load, video, Path(folder), quiet=True)
     truth = read_labels(data / "pets09-s2l1" / "gt.txt", truth=True)
-    return purity(bootstrap(cached.frames, Config()), truth)
+    return purity(label(cached.frames), truth)
 
 
 def street(hours: float) -> Iterator[tuple[int, DetectionFrame]]:
@@ -116,16 +134,18 @@ def main() -> None:
     parser.add_argument("--video", type=Path, default=ROOT / ".cache" / "vtest.avi", help="vtest.avi")
     parser.add_argument("--sequences", type=int, default=40, help="how many of DanceTrack's")
     parser.add_argument("--hours", type=float, default=1.0, help="length of the recording of the part memory")
+    parser.add_argument("--stitch", action="store_true", help="judge the links that 'alstm bootstrap --stitch' adds")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
+    label = stitched if args.stitch else strict
     parts = args.part or ["mot17", "dancetrack", "vtest", "memory"]
     found: dict[str, Any] = {}
     if "mot17" in parts:
-        found["mot17"] = mot17(args.data)
+        found["mot17"] = mot17(args.data, label)
     if "dancetrack" in parts:
-        found["dancetrack"] = dancetrack(args.data, args.sequences)
+        found["dancetrack"] = dancetrack(args.data, args.sequences, label)
     if "vtest" in parts:
-        found["vtest"] = vtest(args.data, args.video)
+        found["vtest"] = vtest(args.data, args.video, label)
     numbers: dict[str, dict[str, Any]] = {
         name: pure.percent() | {"links": pure.same, "pairs": pure.pairs} for name, pure in found.items()
     }

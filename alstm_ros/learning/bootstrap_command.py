@@ -29,6 +29,7 @@ from alstm_ros.learning.identities import attach
 from alstm_ros.learning.pairs import DIFFERENT, NOBODY_LOOKED, SAME, UNKNOWN, Pairs
 from alstm_ros.learning.purity import Purity, purity
 from alstm_ros.learning.recording import in_parts, write
+from alstm_ros.learning.stitch import stitch
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +53,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LABELS",
         help="frames that a person corrected, as 'alstm export-labels' writes them; boxes and scores are learned there",
     )
+    parser.add_argument(
+        "--stitch",
+        action="store_true",
+        help="join strict tracklets where hindsight shows that they are one: longer ones, and real gaps to learn from",
+    )
     parser.add_argument("--topic", default="", help="the bags' image topic, where they hold several")
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a folder of images (default 30)")
     parser.add_argument(
@@ -71,6 +77,7 @@ class Job:
         truth: its ground truth, or None.
         labels: what a person labelled of it, or None.
         output: the file to write.
+        stitch: whether strict tracklets are joined in hindsight.
         options: about the source.
         cache: where detections are kept.
         config: all parameters.
@@ -80,6 +87,7 @@ class Job:
     truth: Path | None
     labels: Path | None
     output: Path
+    stitch: bool
     options: SourceOptions
     cache: Path
     config: Config
@@ -102,7 +110,7 @@ def run(args: argparse.Namespace) -> int:
     options = SourceOptions(args.topic, args.fps)
     labels = find_labels(args.labels, list(paths))
     jobs = [
-        Job(path, truths.get(path), labels.get(name), args.output / f"{name}.npz", options, cache, config)
+        Job(path, truths.get(path), labels.get(name), args.output / f"{name}.npz", args.stitch, options, cache, config)
         for name, path in paths.items()
     ]
     made: dict[str, dict[str, Any]] = {}
@@ -157,6 +165,7 @@ def run_job(job: Job) -> tuple[dict[str, Any], Purity | None]:
         met = 0
         for frames in in_parts(source):
             pairs = bootstrap(frames, job.config)
+            pairs = stitch(pairs) if job.stitch else pairs
             if sparse is not None:
                 met += int(np.isin(pairs.numbers, sparse.frames).sum())
                 pairs = attach(pairs, sparse)

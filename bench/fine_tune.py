@@ -39,6 +39,7 @@ from alstm_ros.learning.bootstrap import bootstrap
 from alstm_ros.learning.identities import attach
 from alstm_ros.learning.recording import in_parts, write
 from alstm_ros.learning.run_files import changed
+from alstm_ros.learning.stitch import stitch
 from alstm_ros.learning.train import Trainer
 from alstm_ros.options import replace
 from bench.association import ours, score
@@ -60,11 +61,12 @@ def vtest(data: Path, video: Path, cache: Path, detector: str) -> list[Case]:
     return [Case("vtest", "none", frames, truth, 10.0)]
 
 
-def bootstrapped(cases: Sequence[Case], folder: Path, every: int = 0) -> None:
+def bootstrapped(cases: Sequence[Case], folder: Path, every: int = 0, *, stitched: bool = False) -> None:
     """What `alstm bootstrap` writes of these detections; with labels of every so many-th frame, the ground truth's."""
     for case in cases:
         frames = [(k, DetectionFrame(f.detections, f.stamp_ns, f.motion)) for k, f in enumerate(case.frames, 1)]
-        parts = (bootstrap(part, Config()) for part in in_parts(frames))
+        strict = (bootstrap(part, Config()) for part in in_parts(frames))
+        parts = (stitch(pairs) if stitched else pairs for pairs in strict)
         if every:
             sparse = labelled(case, every)
             parts = (attach(pairs, sparse) for pairs in parts)
@@ -129,7 +131,7 @@ def measure(name: str, cases: list[Case], args: argparse.Namespace, scratch: Pat
         answer: dict[str, Any] = {"rules": mean(rules), "before": mean(before)}
         for every in args.labels:
             folder = scratch / f"{name}-{every}"
-            bootstrapped(mine, folder, every)
+            bootstrapped(mine, folder, every, stitched=args.stitch)
             after, told = [], []
             for seed in args.seeds:
                 begin = time.perf_counter()
@@ -180,6 +182,7 @@ def main() -> int:
     parser.add_argument(
         "--labels", type=numbers, default=[0, 30, 10, 1], help="each so many-th frame labelled; 0: none"
     )
+    parser.add_argument("--stitch", action="store_true", help="bootstrap as 'alstm bootstrap --stitch' does")
     parser.add_argument("--ahead", action="store_true", help="learn from first halves, score on second ones")
     parser.add_argument("--draws", type=int, default=4, help="jittered copies to score on (0: the set itself)")
     parser.add_argument("--model", default="default", help="where to start")

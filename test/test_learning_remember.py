@@ -71,6 +71,23 @@ def test_what_is_known_is_free_to_change() -> None:
     assert remember(one, other, unknown).item() > 0
 
 
+def test_boxes_and_scores_are_free_in_all_frames_if_any_is_labelled() -> None:
+    batch = batch_of(own())
+    one, other = answers(network(1), batch), answers(network(2), batch)
+    pairs = replace(
+        batch.pairs,
+        use=torch.ones_like(batch.pairs.use),
+        row_use=torch.ones_like(batch.pairs.row_use),
+        column_use=torch.ones_like(batch.pairs.column_use),
+    )
+    first = torch.zeros_like(batch.score)
+    first[0, 0] = 1
+    sparse = replace(batch, score=2 * first - 1, same=torch.ones_like(first), real=first, pairs=pairs)
+    assert remember(one, other, sparse).item() == 0
+    assert remember(one, other, replace(sparse, score=-torch.ones_like(first))).item() > 0
+    assert remember(one, other, replace(sparse, real=torch.zeros_like(first))).item() > 0
+
+
 def test_a_clip_without_its_truth_teaches_nothing_but_remembering() -> None:
     seed, tracker = (0, 0), Config()
     told = make_tape(seed, [], DATA, tracker, None)

@@ -63,17 +63,26 @@ def answers(model: AssociationLstm, batch: Batch) -> Answers:
 
 
 def remember(new: Answers, old: Answers, batch: Batch) -> Tensor:
-    """How far a network is from what others say where nothing is known: a sum of mean squares."""
+    """How far a network is from what others say where nothing is known: a sum of mean squares.
+
+    What a person's labels, or simulated scenes, tell of boxes and scores in some frames is to hold in the others, too:
+    these are held where a batch tells nothing at all. Which pairs are the same is known pair by pair.
+    """
     pairs = batch.pairs
     silent = ~(pairs.use & (pairs.row_use | pairs.column_use))
     weight = silent * batch.g[:, DOUBT].clamp(0, 1)  # no network has a say where the rules are sure
     losses = [
         _mean((new.correction - old.correction) / COST, weight),
-        _mean((new.refined - old.refined) / SHIFT, (batch.packed(batch.real) <= 0).float()[:, None]),
-        _mean((new.lift - old.lift) / LOGIT, (batch.packed(batch.score) < 0).float()),
+        _mean((new.refined - old.refined) / SHIFT, _untold(batch, batch.real > 0)[:, None]),
+        _mean((new.lift - old.lift) / LOGIT, _untold(batch, batch.score >= 0)),
         _mean((new.same - old.same) / LOGIT, (batch.packed(batch.same) < 0).float()),
     ]
     return torch.stack(losses).sum()
+
+
+def _untold(batch: Batch, known: Tensor) -> Tensor:
+    """`(S,)` 1 where a batch tells nothing at all, from `(R, L)` what it tells."""
+    return batch.packed((~known.any()).float().expand(known.shape))
 
 
 def _mean(off: Tensor, weight: Tensor) -> Tensor:

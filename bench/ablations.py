@@ -37,6 +37,7 @@ CHANGES: dict[str, list[str]] = {
     "signed-smooth": ["loss.smoothness=signed"],
     "infonce": ["loss.kind=infonce"],
     "contrastive": ["loss.kind=contrastive"],
+    "not-bounded": ["model.bound=3.0"],
     "no-own-states": ["steps=[{total}]", "data.clips={clips}"],
     "no-appearance": ["model.appearance=false"],
     "no-dancetrack": ["data.simulated=1.0"],

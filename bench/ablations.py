@@ -37,6 +37,8 @@ CHANGES: dict[str, list[str]] = {
     "signed-smooth": ["loss.smoothness=signed"],
     "infonce": ["loss.kind=infonce"],
     "contrastive": ["loss.kind=contrastive"],
+    "no-memory": ["model.memory=false"],
+    "no-gates": ["model.gates=false"],
     "not-bounded": ["model.bound=3.0"],
     "no-own-states": ["steps=[{total}]", "data.clips={clips}"],
     "no-appearance": ["model.appearance=false"],

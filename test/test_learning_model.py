@@ -16,12 +16,12 @@ torch = pytest.importorskip("torch", reason="learning needs torch")
 N, P = 23, 60
 
 
-def random_model(seed: int = 0) -> Any:
+def random_model(seed: int = 0, **config: Any) -> Any:
     """A network whose every weight is random, so that no output is constant."""
     from alstm_ros.learning.model import AssociationLstm, ModelConfig
 
     torch.manual_seed(seed)
-    model = AssociationLstm(ModelConfig())
+    model = AssociationLstm(ModelConfig(**config))
     with torch.no_grad():
         for name, weight in model.named_parameters():
             if weight.ndim == 2 and "lstm" not in name:
@@ -40,11 +40,16 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     return x, rng.normal(size=(P, PAIR)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("half", "allowed"), [(False, 1e-4), (True, 2e-2)])
-def test_the_exported_step_follows_torch_over_1000_steps(tmp_path: Path, *, half: bool, allowed: float) -> None:
+@pytest.mark.parametrize(
+    ("half", "allowed", "config"),
+    [(False, 1e-4, {}), (True, 2e-2, {}), (False, 1e-4, {"memory": False, "gates": False})],
+)
+def test_the_exported_step_follows_torch_over_1000_steps(
+    tmp_path: Path, *, half: bool, allowed: float, config: dict[str, bool]
+) -> None:
     from alstm_ros.learning.export import export
 
-    model = random_model()
+    model = random_model(**config)
     export(model, tmp_path / "model.onnx", {}, half=half)
     engine = load(tmp_path / "model.onnx", EngineConfig(threads=1))
     layout = Layout.read(engine.metadata)
@@ -68,8 +73,9 @@ def test_the_exported_step_follows_torch_over_1000_steps(tmp_path: Path, *, half
     assert all(state.dtype == np.float32 for state in mine.values())
 
 
-def test_whole_sequences_and_single_steps_agree() -> None:
-    model = random_model(2)
+@pytest.mark.parametrize("memory", [True, False])
+def test_whole_sequences_and_single_steps_agree(*, memory: bool) -> None:
+    model = random_model(2, memory=memory)
     lengths = torch.tensor([1, 3, 7, 20, 40])
     x = torch.randn(5, 40, STEP) * (torch.arange(40)[None, :, None] < lengths[:, None, None])
     with torch.no_grad():

@@ -65,6 +65,17 @@ def test_a_run_is_reproducible_from_its_seed_and_goes_on_where_it_was(tmp_path: 
     assert not same(first, trained(tmp_path / "d", ["seed=1"]))
 
 
+@pytest.mark.parametrize("start", ["", "default"])
+def test_how_often_checkpoints_are_written_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, start: str
+) -> None:
+    import alstm_ros.learning.train as module
+
+    seldom = trained(tmp_path / "seldom", [f"start={start}"])
+    monkeypatch.setattr(module, "SAVE_EVERY", 0.0)
+    assert same(seldom, trained(tmp_path / "always", [f"start={start}"]))
+
+
 @pytest.mark.parametrize("kind", ["infonce", "contrastive"])
 def test_other_association_losses_train_too(tmp_path: Path, kind: str) -> None:
     trained(tmp_path, [f"loss.kind={kind}", "steps=[2]"])

@@ -59,6 +59,9 @@ class _Graph:
         wide = self.add("Cast", product, to=TensorProto.FLOAT)
         return self.add("Add", wide, b)
 
+    def times(self, value: str, factor: float) -> str:
+        return self.add("Mul", value, self.constant(np.float32(factor)))
+
     def affine(self, value: str, scale: np.ndarray, shift: np.ndarray, layer: str) -> str:
         scaled = self.add("Mul", value, self.constant(scale, f"{layer}.scale"))
         return self.add("Add", scaled, self.constant(shift, f"{layer}.shift"))
@@ -81,10 +84,10 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     x = _standard(g, "x", model.norm_step, "norm_step")
     geometry, looks = g.split(x, [GEOMETRY, STEP - GEOMETRY])
     raw = g.split("x", [GEOMETRY, STEP - GEOMETRY])
-    looks = g.add("Mul", raw[1], g.constant(np.float32(APPEARANCE**0.5 if config.appearance else 0)))
+    looks = g.times(raw[1], APPEARANCE**0.5 if config.appearance else 0)
     z = g.add("Concat", geometry, looks, axis=1)
-    h1 = _cell(g, weights, "lstm1", z, "h1", "c1")
-    h2 = _cell(g, weights, "lstm2", _between(g, weights, model, "norm1", h1), "h2", "c2")
+    h1 = _cell(g, weights, 1, z, memory=config.memory)
+    h2 = _cell(g, weights, 2, _between(g, weights, model, "norm1", h1), memory=config.memory)
     y = _between(g, weights, model, "norm2", h2)
 
     hidden = g.add("Relu", _linear(g, weights, "head", g.add("Concat", y, geometry, axis=1)))
@@ -96,8 +99,10 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     lift = g.add("Mul", g.add("Tanh", _linear(g, weights, "score", hidden)), g.constant(np.float32(config.lift)))
     g.add("Reshape", lift, flat, name="lift")
     none, trust = g.split(_linear(g, weights, "trust", y), [1, 1])
-    feature = g.add("Tanh", _linear(g, weights, "embed", y))
-    g.add("Concat", feature, none, g.add("Sigmoid", trust), axis=1, name="key")
+    feature, reliability = g.add("Tanh", _linear(g, weights, "embed", y)), g.add("Sigmoid", trust)
+    if not config.gates:
+        none, reliability = g.times(none, 0), g.affine(reliability, np.float32(0), np.float32(1), "gates")
+    g.add("Concat", feature, none, reliability, axis=1, name="key")
 
     feature, none, trust = g.split("keys", [config.embedding, 1, 1])
     p = g.add("Concat", _standard(g, "pairs", model.norm_pair, "norm_pair", clip=False), feature, axis=1)
@@ -106,8 +111,7 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     p = g.add("Tanh", g.add("Add", _linear(g, weights, "pair3", p), none))
     _, doubt = g.split("pairs", [DOUBT, 1])
     doubt = g.add("Clip", doubt, g.constant(np.float32(0)), g.constant(np.float32(1)))
-    scale = g.add("Mul", doubt, g.constant(np.float32(config.bound)))
-    p = g.add("Mul", g.add("Mul", p, scale), trust)
+    p = g.add("Mul", g.add("Mul", p, g.times(doubt, config.bound)), trust)
     g.add("Reshape", p, flat, name="correction")
 
     inputs, outputs = _interface(config)
@@ -172,13 +176,15 @@ def _norm(g: _Graph, weights: Mapping[str, Float32], name: str, value: str) -> s
     return g.add("LayerNormalization", value, scale, shift, axis=-1, epsilon=1e-5)
 
 
-def _cell(g: _Graph, weights: Mapping[str, Float32], name: str, x: str, h: str, c: str) -> str:
+def _cell(g: _Graph, weights: Mapping[str, Float32], layer: int, x: str, *, memory: bool) -> str:
     """One recurrent step; names the next states as outputs and returns h."""
+    name, states = f"lstm{layer}", [f"h{layer}", f"c{layer}"]
+    h, c = states if memory else [g.times(state, 0) for state in states]
     w = np.concatenate([weights[f"{name}.weight_ih_l0"], weights[f"{name}.weight_hh_l0"]], axis=1)
     b = weights[f"{name}.bias_ih_l0"] + weights[f"{name}.bias_hh_l0"]
     gates = g.linear(g.add("Concat", x, h, axis=1), w, b, name)
     i, f, new, o = g.split(gates, [len(b) // 4] * 4)
     kept = g.add("Mul", g.add("Sigmoid", f), c)
     taken = g.add("Mul", g.add("Sigmoid", i), g.add("Tanh", new))
-    state = g.add("Add", kept, taken, name=f"{c}_next")
-    return g.add("Mul", g.add("Sigmoid", o), g.add("Tanh", state), name=f"{h}_next")
+    state = g.add("Add", kept, taken, name=f"{states[1]}_next")
+    return g.add("Mul", g.add("Sigmoid", o), g.add("Tanh", state), name=f"{states[0]}_next")

@@ -31,6 +31,8 @@ class ModelConfig:
         shift: largest shift of a refined box, in heights.
         lift: largest change of a score, in logits.
         appearance: whether the step reads the appearance vector.
+        memory: whether a track's state lasts; without, every step starts from zero.
+        gates: whether a track says "none" and how far to trust what is said of it.
     """
 
     hidden: int = 64
@@ -43,6 +45,8 @@ class ModelConfig:
     shift: float = 0.15
     lift: float = 1.5
     appearance: bool = True
+    memory: bool = True
+    gates: bool = True
 
     @property
     def last(self) -> int:
@@ -87,6 +91,10 @@ class AssociationLstm(nn.Module):
             `(R, L, last)`, what the heads read; no meaning beyond the lengths.
         """
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # (R, L)
+        if not self.config.memory:
+            alone = x.new_zeros(*x.shape[:2], self.config.last)
+            alone[valid] = self._first(x[valid])
+            return alone
         z = x.new_zeros(x.shape)
         z[valid] = self._normalise(x[valid])  # (R, L, STEP)
         y = x.new_zeros(*x.shape[:2], self.config.last)
@@ -113,9 +121,16 @@ class AssociationLstm(nn.Module):
         self, x: Tensor, h1: Tensor, c1: Tensor, h2: Tensor, c2: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """One step: `(N, STEP)` and the states to what the heads read, `(N, last)`, and the next states."""
+        if not self.config.memory:
+            h1, c1, h2, c2 = (state * 0 for state in (h1, c1, h2, c2))
         h1, c1 = cell(self.lstm1, self._normalise(x), h1, c1)
         h2, c2 = cell(self.lstm2, self.norm1(h1), h2, c2)
         return self.norm2(h2), (h1, c1, h2, c2)
+
+    def _first(self, x: Tensor) -> Tensor:
+        """`(N, STEP)` to what the heads read after a step from zero, `(N, last)`."""
+        first, second = (x.new_zeros(len(x), width) for width in (self.config.hidden, self.config.last))
+        return self.step(x, first, first, second, second)[0]
 
     def heads(self, y: Tensor, x: Tensor) -> dict[str, Tensor]:
         """What is said of each track after a step.
@@ -133,7 +148,10 @@ class AssociationLstm(nn.Module):
         box = torch.tanh(self.box(z))  # (N, 8)
         box = torch.cat([box[:, :4], config.shift * box[:, 4:]], 1)
         trust = self.trust(y)  # (N, 2)
-        key = torch.cat([torch.tanh(self.embed(y)), trust[:, :1], torch.sigmoid(trust[:, 1:])], 1)
+        none, reliability = trust[:, :1], torch.sigmoid(trust[:, 1:])
+        if not config.gates:
+            none, reliability = none * 0, reliability * 0 + 1
+        key = torch.cat([torch.tanh(self.embed(y)), none, reliability], 1)
         return {
             "box": box,
             "lift": config.lift * torch.tanh(self.score(z)[:, 0]),

@@ -29,6 +29,9 @@ from alstm_ros.learning.scenes import Scene, cut, read_scene
 from alstm_ros.learning.weights import blended, read_model
 from alstm_ros.options import replace
 
+SAVE_EVERY = 120.0
+"""Seconds between two checkpoints; what is trained must not depend on when they are written."""
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -172,9 +175,7 @@ class Trainer:
     def _export(self, path: Path, model: AssociationLstm) -> None:
         about = {"licence": self.config.licence, "training_data": self.config.training_data}
         about |= {"steps": str(self.done), "seed": str(self.config.seed)}
-        model.eval()
         export(model, path, about)
-        self.model.train()
 
     def _phase(self, phase: int, tapes: list[Tape], begun: int, total: int, report: Report) -> None:
         """The optimiser steps of one phase."""
@@ -204,7 +205,7 @@ class Trainer:
             self.optimiser.step()
             self.done = step + 1
             report(self.done, total, {name: value.item() for name, value in parts.items()} | {"loss": loss.item()})
-            if self.rank == 0 and time.monotonic() - last > 120:
+            if self.rank == 0 and time.monotonic() - last > SAVE_EVERY:
                 self.save()
                 last = time.monotonic()
 

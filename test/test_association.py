@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from alstm_ros.association.candidates import best_of_each
+from alstm_ros.association import candidates
+from alstm_ros.association.candidates import best_of_each, neighbours, second_thoughts
 from alstm_ros.association.cost import base_cost, overlap
 from alstm_ros.association.matcher import confidence, price
 from alstm_ros.association.matching import assign, margins
@@ -60,12 +61,30 @@ def test_margin_grows_both_boxes(seed: int, margin: float) -> None:
 
 @given(SEEDS, st.integers(0, 30), st.integers(0, 30))
 def test_those_that_touch_are_found(seed: int, tracks: int, detections: int) -> None:
-    """Every pair that overlaps is there, in order, and none that is apart by more than rounding."""
+    """Every pair that overlaps is there, in order, and none that is three pixels apart or more."""
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, tracks), some_boxes(rng, detections)
     rows, columns = touching(a, b)
-    wanted = np.nonzero(iou(a, b) > 0)
-    assert (rows.tolist(), columns.tolist()) == (wanted[0].tolist(), wanted[1].tolist())
+    found = list(zip(rows.tolist(), columns.tolist(), strict=True))
+    assert found == sorted(set(found))
+    assert set(found) >= set(map(tuple, np.argwhere(iou(a, b) > 0).tolist()))
+    assert (np.maximum(a[rows, :2], b[columns, :2]) < np.minimum(a[rows, 2:], b[columns, 2:]) + 3).all()
+
+
+def test_a_large_table_gives_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looking at it a second time leaves out none that touches or is close."""
+    rng = np.random.default_rng(0)
+    tracks, boxes, far = some_boxes(rng, 60), some_boxes(rng, 50), rng.uniform(5, 60, 60)
+
+    def kept(rows: Int64, columns: Int64) -> list[tuple[int, int]]:
+        close = second_thoughts(tracks, boxes, rows, columns, far)[1]
+        keep = close | (overlap(tracks, boxes, np.zeros(60), rows, columns) > 0)
+        return list(zip(rows[keep].tolist(), columns[keep].tolist(), strict=True))
+
+    everything = kept(*all_pairs(60, 50))
+    assert kept(*neighbours(tracks, tracks, boxes, far)) == everything
+    monkeypatch.setattr(candidates, "_LARGE", 0)
+    assert kept(*neighbours(tracks, tracks, boxes, far)) == everything
 
 
 def test_cost_adds_up() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alstm_ros.association.associator import Associator, Candidates
-from alstm_ros.association.candidates import Pairs, find_candidates, reach, second_thoughts, widened
+from alstm_ros.association.candidates import Pairs, find_candidates, neighbours, reach, second_thoughts
 from alstm_ros.association.cost import APART, base_cost, overlap
 from alstm_ros.association.matching import assign, margins
 from alstm_ros.association.near import touching
@@ -138,7 +138,7 @@ def price(
     margin = association.margin * dt_ns / SECOND * (predicted[:, 3] - predicted[:, 1])
     grown = predicted + 2 * margin[:, None] * _OUTWARDS
     off = reach(table, predicted, stamp_ns) if far else margin
-    rows, columns = touching(widened(grown, predicted, off) if far else grown, boxes)
+    rows, columns = neighbours(grown, predicted, boxes, off) if far else touching(grown, boxes)
     similar = overlap(predicted, boxes, margin, rows, columns)
     space, close = np.zeros(0), np.zeros(0, bool)
     if far:

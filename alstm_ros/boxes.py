@@ -35,10 +35,10 @@ def iou(a: NDArray[F], b: NDArray[F]) -> NDArray[F]:
     Returns:
         `(N, M)` in 0..1; 0 where both boxes are empty.
     """
-    low = np.maximum(a[:, None, :2], b[None, :, :2])  # (N, M, 2)
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])  # (N, M, 2)
-    size = np.maximum(high - low, 0)
-    overlap = size[..., 0] * size[..., 1]  # (N, M)
+    left, top, right, bottom = np.ascontiguousarray(b.T)
+    wide = np.minimum(a[:, 2:3], right) - np.maximum(a[:, :1], left)  # (N, M)
+    tall = np.minimum(a[:, 3:], bottom) - np.maximum(a[:, 1:2], top)
+    overlap = np.maximum(wide, 0) * np.maximum(tall, 0)
     union = area(a)[:, None] + area(b)[None, :] - overlap
     return np.asarray(np.divide(overlap, union, out=np.zeros_like(overlap), where=union > 0))
 

@@ -12,7 +12,7 @@ from alstm_ros.types import Float32, Float64, Int64
 
 _TEMPERATURE = 0.2
 """Costs that differ by this much are e times as likely, by the rules."""
-_FEW = 64
+_FEW = 48
 """Boxes up to which a table of all with all is faster than a list of those that touch."""
 FAR = 1.0
 """The margin where there is no rival."""
@@ -80,17 +80,17 @@ def areas(boxes: Float32) -> Float32:
 def touching(boxes: Float32) -> tuple[Int64, Int64, Float32]:
     """The pairs of boxes that overlap: `(Q,)` one, `(Q,)` the other, `(Q,)` pixels that they share; each pair once."""
     order = np.argsort(boxes[:, 0], kind="stable")
-    a = boxes[order]
+    left, top, right, bottom = np.ascontiguousarray(boxes[order].T)
     # in the order of left sides, a box can only meet those that begin before it ends
-    reach = np.searchsorted(a[:, 0], a[:, 2]) - np.arange(1, len(a) + 1)
-    reach = np.maximum(reach, 0)
-    one = np.repeat(np.arange(len(a)), reach)
-    other = np.arange(len(one)) - np.repeat(np.cumsum(reach) - reach, reach) + one + 1
-    high = np.minimum(a[one, 3], a[other, 3]) - np.maximum(a[one, 1], a[other, 1])
+    reach = np.maximum(left.searchsorted(right) - np.arange(1, len(left) + 1), 0)
+    other = np.repeat(np.arange(1, len(left) + 1) - np.cumsum(reach) + reach, reach)
+    other += np.arange(len(other))
+    high = np.minimum(np.repeat(bottom, reach), bottom.take(other))
+    high -= np.maximum(np.repeat(top, reach), top.take(other))
     hit = np.flatnonzero(high > 0)
-    one, other, high = one[hit], other[hit], high[hit]
-    wide = np.minimum(a[one, 2], a[other, 2]) - a[other, 0]
-    return order[one].astype(np.int64), order[other].astype(np.int64), np.asarray(wide * high, np.float32)
+    one, other = np.repeat(np.arange(len(left)), reach).take(hit), other.take(hit)
+    wide = np.minimum(right.take(one), right.take(other)) - left.take(other)
+    return order.take(one), order.take(other), np.asarray(wide * high.take(hit), np.float32)
 
 
 def crowding(boxes: Float32, scores: Float32 | None = None) -> tuple[Float32, Float32]:
@@ -110,7 +110,7 @@ def crowding(boxes: Float32, scores: Float32 | None = None) -> tuple[Float32, Fl
         return _crowding_of_few(boxes, scores)
     one, other, shared = touching(boxes)
     size = np.maximum(areas(boxes), 1e-6)
-    overlap = shared / np.maximum(size[one] + size[other] - shared, 1e-6)
+    overlap = shared / np.maximum(size.take(one) + size.take(other) - shared, 1e-6)
     np.maximum.at(most, one, overlap)
     np.maximum.at(most, other, overlap)
     if scores is not None:
@@ -122,9 +122,10 @@ def crowding(boxes: Float32, scores: Float32 | None = None) -> tuple[Float32, Fl
 
 def _crowding_of_few(boxes: Float32, scores: Float32 | None) -> tuple[Float32, Float32]:
     """The same numbers from a table of all with all, which is faster for few."""
-    shared = np.minimum(boxes[:, None, 2:], boxes[:, 2:]) - np.maximum(boxes[:, None, :2], boxes[:, :2])  # (N, N, 2)
-    np.maximum(shared, 0, out=shared)
-    table = shared[..., 0] * shared[..., 1]  # (N, N)
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    wide = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)  # (N, N)
+    tall = np.minimum(bottom[:, None], bottom) - np.maximum(top[:, None], top)
+    table = np.maximum(wide, 0) * np.maximum(tall, 0)
     size = np.maximum(areas(boxes), 1e-6)
     overlap = table / np.maximum(size[:, None] + size - table, 1e-6)
     np.fill_diagonal(overlap, 0)

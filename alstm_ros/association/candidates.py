@@ -12,7 +12,7 @@ from alstm_ros.association.associator import Candidates, TrackView
 from alstm_ros.association.cost import APART
 from alstm_ros.association.near import listed, meeting
 from alstm_ros.association.table import TrackTable
-from alstm_ros.types import Detections, Float64, Int64, TrackState
+from alstm_ros.types import Detections, Float64, Int64
 
 SECOND = 1_000_000_000
 _SECOND_THOUGHT = 0.6
@@ -85,8 +85,8 @@ def second_thoughts(
         far: `(T,)` from `reach`.
     """
     off = np.square(_centres(predicted).take(rows, 0) - _centres(boxes).take(columns, 0))
-    away = (off[:, 0] + off[:, 1]) / np.square(far)[rows]
-    tall = np.log(_heights(predicted))[rows] - np.log(boxes[:, 3] - boxes[:, 1])[columns]
+    away = (off[:, 0] + off[:, 1]) / np.square(far).take(rows)
+    tall = np.log(_heights(predicted)).take(rows) - np.log(boxes[:, 3] - boxes[:, 1]).take(columns)
     return away, (away < 1) & (np.abs(tall) < _ALIKE)
 
 
@@ -116,9 +116,9 @@ def find_candidates(
     # what reaches the limit even with the largest correction needs none
     most = limit + _SECOND_THOUGHT
     good = np.flatnonzero(pairs.costs < np.where(pairs.close, most, min(most, APART)))
-    columns, costs = pairs.columns[good], pairs.costs[good]
-    few = best_of_each(columns, costs + np.minimum(pairs.away[good], 1), len(detections), _MOST)
-    place = good[few]
+    columns, costs = pairs.columns.take(good), pairs.costs.take(good)
+    few = best_of_each(columns, costs + np.minimum(pairs.away.take(good), 1), len(detections), _MOST)
+    place = good.take(few)
     view = TrackView(
         slots=table.slots,
         predicted=predicted.astype(np.float32),
@@ -127,9 +127,9 @@ def find_candidates(
         scores=table.scores.astype(np.float32),
         ages_ns=stamp_ns - table.born_ns,
         unseen_ns=stamp_ns - table.seen_ns,
-        confirmed=table.states != TrackState.TENTATIVE,
+        confirmed=~table.tentative,
     )
-    chosen = pairs.rows[place], columns[few], costs[few].astype(np.float32)
+    chosen = pairs.rows.take(place), columns.take(few), costs.take(few).astype(np.float32)
     return Candidates(view, detections, *chosen, limit, dt_ns), place
 
 
@@ -149,11 +149,11 @@ def best_of_each(groups: Int64, values: Float64, count: int, most: int) -> Int64
     if sizes.max(initial=0) <= most:
         return np.arange(len(groups))
     order = np.argsort(values)
-    best = values[order]
+    best = values.take(order)
     if (best[1:] == best[:-1]).any():  # among equal ones the first counts, which takes five times as long to find out
         order = np.argsort(values, kind="stable")
-    few = groups[order].astype(np.min_scalar_type(count))  # integers of few bits are sorted by counting
-    order = order[np.argsort(few, kind="stable")]
+    few = groups.take(order).astype(np.min_scalar_type(count))  # integers of few bits are sorted by counting
+    order = order.take(np.argsort(few, kind="stable"))
     rank = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     return np.sort(order[rank < most])
 

@@ -33,17 +33,20 @@ def overlap(predicted: Float64, detected: Float64, margin: Float64, rows: Int64,
     twice = 2 * margin
     left, top, right, bottom = np.ascontiguousarray(predicted.T)
     others = np.ascontiguousarray(detected.T)
-    grown = twice[rows]
-    wide = np.minimum(right[rows], others[2][columns]) - np.maximum(left[rows], others[0][columns]) + grown
-    tall = np.minimum(bottom[rows], others[3][columns]) - np.maximum(top[rows], others[1][columns]) + grown
+    grown = twice.take(rows)
+    wide = np.minimum(right.take(rows), others[2].take(columns)) - np.maximum(left.take(rows), others[0].take(columns))
+    tall = np.minimum(bottom.take(rows), others[3].take(columns)) - np.maximum(top.take(rows), others[1].take(columns))
+    wide += grown
+    tall += grown
     meet = np.flatnonzero((wide > 0) & (tall > 0))
     out = np.zeros(len(rows))
-    rows, columns, wide, tall, grown = rows[meet], columns[meet], wide[meet], tall[meet], grown[meet]
+    rows, columns = rows.take(meet), columns.take(meet)
+    wide, tall, grown = wide.take(meet), tall.take(meet), grown.take(meet)
     both, heights = wide * tall, bottom - top + twice
     sizes = (right - left + twice) * heights
-    breadth, height = (others[2] - others[0])[columns] + grown, (others[3] - others[1])[columns] + grown
-    union = sizes[rows] + breadth * height - both
-    out[meet] = both * tall / (union * (heights[rows] + height - tall))
+    breadth, height = (others[2] - others[0]).take(columns) + grown, (others[3] - others[1]).take(columns) + grown
+    union = sizes.take(rows) + breadth * height - both
+    out[meet] = both * tall / (union * (heights.take(rows) + height - tall))
     return out
 
 

@@ -162,8 +162,9 @@ class LearnedAssociator:
 
     def forget(self, slots: NDArray[Any]) -> None:
         """Clears the state of these slots."""
+        known = slots[slots < len(self._keys)]
         for state in (*self._states.values(), self._keys):
-            state[slots[slots < len(state)]] = 0
+            state[known] = 0
 
     def _grow(self, slots: Int64) -> None:
         """Makes room for these slots."""

@@ -139,14 +139,14 @@ class TrackManager:
     def _live(self, hit: NDArray[np.bool_], stamp_ns: int) -> NDArray[np.bool_]:
         """Moves tracks on in their lives; the mask of those that did not end."""
         table = self._table
-        lost = table.states == TrackState.LOST
+        lost = table.lost
         ripe = hit & (lost | (table.hits >= self._config.tracks.confirm_hits))
         table.states[ripe] = TrackState.CONFIRMED
-        missed = ~hit & (table.states == TrackState.CONFIRMED)
+        missed = ~hit & table.confirmed
         table.states[missed] = TrackState.LOST
         self._tell(EventKind.RECOVERED, lost & hit, stamp_ns)
         self._tell(EventKind.LOST, missed, stamp_ns)
-        ended = ~hit & (table.states == TrackState.TENTATIVE)
+        ended = ~hit & table.tentative
         self._end(ended, stamp_ns)
         return np.asarray(~ended)
 
@@ -245,7 +245,7 @@ class TrackManager:
         height = boxes[:, 3] - boxes[:, 1]
         inside = (boxes[:, 0] > 0) & (boxes[:, 2] < self._extent[0]) & (boxes[:, 3] < self._extent[1] + _BELOW * height)
         known = (table.hits >= _ESTABLISHED) & (table.means >= config.tracks.high_score)
-        return np.asarray((table.states == TrackState.LOST) & (unseen_ns <= limit_ns) & inside & known)
+        return np.asarray(table.lost & (unseen_ns <= limit_ns) & inside & known)
 
     def _end(self, mask: NDArray[np.bool_], stamp_ns: int) -> None:
         """Ends these tracks."""

@@ -15,7 +15,7 @@ from alstm_ros.association.scene import SceneMotion
 from alstm_ros.association.table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy
 from alstm_ros.config import Config
-from alstm_ros.types import Detections, Float32, Float64, Int64, TrackState
+from alstm_ros.types import Detections, Float32, Float64, Int64
 
 SECOND = 1_000_000_000
 _LOGIT = np.array([1.4, 2.9, 5.5, -0.8])
@@ -144,12 +144,13 @@ def price(
     if far:
         space, close = second_thoughts(predicted, boxes, rows, columns, off)
         keep = np.flatnonzero((similar > 0) | close)
-        rows, columns, similar, space, close = rows[keep], columns[keep], similar[keep], space[keep], close[keep]
+        rows, columns, similar = rows.take(keep), columns.take(keep), similar.take(keep)
+        space, close = space.take(keep), close.take(keep)
     away = np.clip((stamp_ns - table.seen_ns - dt_ns) / SECOND, 0, _LONG)
-    lost = association.lost_penalty * (table.states == TrackState.LOST) + association.lost_growth * away
+    lost = association.lost_penalty * table.lost + association.lost_growth * away
     weak = np.where(scores < tracks.high_score, association.low_score_penalty, 0.0)
     weak[scores < tracks.low_score] = np.inf
-    penalties = lost[rows], weak[columns]
-    costs = base_cost(similar, table.scores[rows], scores[columns], penalties, association.score_weight)
-    costs += association.class_penalty * (table.classes[rows] != detections.classes[columns])
+    penalties = lost.take(rows), weak.take(columns)
+    costs = base_cost(similar, table.scores.take(rows), scores.take(columns), penalties, association.score_weight)
+    costs += association.class_penalty * (table.classes.take(rows) != detections.classes.take(columns))
     return Pairs(rows, columns, costs, space, close)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from alstm_ros.association.table import TrackTable
-from alstm_ros.types import Float64, Int64, TrackState
+from alstm_ros.types import Float64, Int64
 
 _CROWD = 5
 """So many tracks must agree before the whole scene is said to have moved,"""
@@ -43,7 +43,7 @@ class SceneMotion:
         Returns:
             `(M, 2)` pixels; None where nothing says that the scene has moved.
         """
-        lost = table.states == TrackState.LOST
+        lost = table.lost
         held = ~lost[rows]
         shift = common_shift(predicted.take(rows[held], 0), detected.take(np.flatnonzero(held), 0))
         if not shift.any():

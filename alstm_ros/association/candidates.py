@@ -115,7 +115,7 @@ def find_candidates(
     """
     # what reaches the limit even with the largest correction needs none
     most = limit + _SECOND_THOUGHT
-    good = np.flatnonzero(pairs.costs < np.where(pairs.close, most, min(most, APART)))
+    good = (pairs.costs < np.where(pairs.close, most, min(most, APART))).nonzero()[0]
     columns, costs = pairs.columns.take(good), pairs.costs.take(good)
     few = best_of_each(columns, costs + np.minimum(pairs.away.take(good), 1), len(detections), _MOST)
     place = good.take(few)
@@ -148,13 +148,13 @@ def best_of_each(groups: Int64, values: Float64, count: int, most: int) -> Int64
     sizes = np.bincount(groups, minlength=count)
     if sizes.max(initial=0) <= most:
         return np.arange(len(groups))
-    order = np.argsort(values)
+    order = values.argsort()
     best = values.take(order)
     if (best[1:] == best[:-1]).any():  # among equal ones the first counts, which takes five times as long to find out
         order = np.argsort(values, kind="stable")
     few = groups.take(order).astype(np.min_scalar_type(count))  # integers of few bits are sorted by counting
-    order = order.take(np.argsort(few, kind="stable"))
-    rank = np.arange(len(groups)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    order = order.take(few.argsort(kind="stable"))
+    rank = np.arange(len(groups)) - np.repeat(sizes.cumsum() - sizes, sizes)
     return np.sort(order[rank < most])
 
 

@@ -38,7 +38,7 @@ def overlap(predicted: Float64, detected: Float64, margin: Float64, rows: Int64,
     tall = np.minimum(bottom.take(rows), others[3].take(columns)) - np.maximum(top.take(rows), others[1].take(columns))
     wide += grown
     tall += grown
-    meet = np.flatnonzero((wide > 0) & (tall > 0))
+    meet = ((wide > 0) & (tall > 0)).nonzero()[0]
     out = np.zeros(len(rows))
     rows, columns = rows.take(meet), columns.take(meet)
     wide, tall, grown = wide.take(meet), tall.take(meet), grown.take(meet)

@@ -91,7 +91,7 @@ class Geometry:
             covered=covered,
             unseen=(tracks.unseen_ns / 1e9).astype(np.float32),
             age=np.log1p(tracks.ages_ns / 1e9).astype(np.float32),
-            speeds=np.clip(tracks.speeds / np.maximum(origins[0, :, 3:], 1), -4, 4),
+            speeds=(tracks.speeds / np.maximum(origins[0, :, 3:], 1)).clip(-4, 4),
             looks=looks,
             seen=seen,
             free=free,
@@ -127,7 +127,7 @@ def pair_features(frame: Geometry) -> Float32:
     free, unseen = frame.free[columns], frame.unseen[rows]
     out[:, 31] = np.log1p(free * 10)
     out[:, 32] = (free > 0) & (free >= unseen - _MOMENT)  # it stood there while the track had something else
-    out[:, 33] = np.where(free > 0, np.clip(free - unseen, -_FREE, _FREE), -_FREE)
+    out[:, 33] = np.where(free > 0, (free - unseen).clip(-_FREE, _FREE), -_FREE)
     out[:, 34] = frame.covered[columns]
     out[:, 35:38] = frame.mood
     out[:, DOUBT] = doubt(candidates)
@@ -175,7 +175,7 @@ def step_features(frame: Geometry, decision: Decision) -> Float32:
         innovation, moved = offset(boxes[:m], origins, np.maximum(origins[0, :, 3], 1))
         out[:m, 6:10] = innovation * 4
         out[:m, 10:14] = moved * 4
-        out[:m, 14:18] = np.clip(moved / unseen[:, None], -4, 4)  # heights a second
+        out[:m, 14:18] = (moved / unseen[:, None]).clip(-4, 4)  # heights a second
         out[:m, 18:22] = frame.speeds.take(rows, 0)
         out[:m, 22] = tracks.scores[rows]
         out[:m, 23] = np.log1p(unseen * 10)
@@ -203,7 +203,7 @@ def offset(boxes: Float32, origins: Float32, height: Float32) -> Float32:
     out = np.empty_like(origins)
     out[..., :2] = (boxes[:, :2] - origins[..., :2]) / height[:, None]
     out[..., 2:] = np.log(np.maximum(boxes[:, 2:], 1) / np.maximum(origins[..., 2:], 1))
-    return np.clip(out, -3, 3, out=out)
+    return out.clip(-3, 3, out=out)
 
 
 def _matched(decision: Decision) -> Float32:

@@ -192,8 +192,8 @@ def refine(plain: Float32, detected: Float32, change: NDArray[Any]) -> Float32:
     """
     out, goal = xyxy_to_cxcywh(np.concatenate([plain, detected])).reshape(2, -1, 4)
     height = np.maximum(out[:, 3:], 1)
-    off = np.clip(goal[:, :2] - out[:, :2], -height, height)
-    ratio = np.clip(np.log(np.maximum(goal[:, 2:], 1) / np.maximum(out[:, 2:], 1)), -1, 1)
+    off = (goal[:, :2] - out[:, :2]).clip(-height, height)
+    ratio = np.log(np.maximum(goal[:, 2:], 1) / np.maximum(out[:, 2:], 1)).clip(-1, 1)
     out[:, :2] += change[:, :2] * off + change[:, 4:6] * height
     out[:, 2:] *= np.exp(change[:, 2:4] * ratio + change[:, 6:])
     moved = np.any(change != 0, axis=1, keepdims=True)
@@ -202,6 +202,6 @@ def refine(plain: Float32, detected: Float32, change: NDArray[Any]) -> Float32:
 
 def lifted(plain: Float32, lift: NDArray[Any]) -> Float32:
     """Refined scores: `(K,)` by the rules, moved by `(K,)` logits."""
-    score = np.clip(plain, 1e-3, 1 - 1e-3)
+    score = plain.clip(1e-3, 1 - 1e-3)
     moved = 1 / (1 + np.exp(-lift) * (1 - score) / score)
     return np.where(lift == 0, plain, moved).astype(np.float32)

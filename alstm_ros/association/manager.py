@@ -155,7 +155,7 @@ class TrackManager:
         options = self._config.tracks
         free = detections.scores >= options.birth_score
         free[taken] = False
-        born = np.flatnonzero(free).astype(np.int64)
+        born = free.nonzero()[0]
         if len(born) and len(taken):
             covered = iou(detections.boxes[born], detections.boxes[taken]).max(axis=1) > options.birth_overlap
             born = born[~covered]
@@ -200,7 +200,7 @@ class TrackManager:
             return
         table, old = self._table, len(found) - len(born)
         # matched tracks stay in the order of their rows, and none of them has ended; newborn ones come last
-        place = np.flatnonzero(found >= 0)
+        place = (found >= 0).nonzero()[0]
         plain = Refinement(boxes[place], table.published[place], confidences[place], table.embeddings[place])
         refined = self._associator.advance(
             Decision(
@@ -258,7 +258,7 @@ class TrackManager:
 
     def _tell(self, kind: EventKind, mask: NDArray[np.bool_], stamp_ns: int) -> None:
         table = self._table
-        for row in np.flatnonzero(mask).tolist():
+        for row in mask.nonzero()[0].tolist():
             box = table.observed[row].astype(np.float32)
             age_ns = stamp_ns - int(table.born_ns[row])
             self._events.append(TrackEvent(kind, int(table.ids[row]), int(table.classes[row]), box, age_ns))

@@ -143,10 +143,10 @@ def price(
     space, close = np.zeros(0), np.zeros(0, bool)
     if far:
         space, close = second_thoughts(predicted, boxes, rows, columns, off)
-        keep = np.flatnonzero((similar > 0) | close)
+        keep = ((similar > 0) | close).nonzero()[0]
         rows, columns, similar = rows.take(keep), columns.take(keep), similar.take(keep)
         space, close = space.take(keep), close.take(keep)
-    away = np.clip((stamp_ns - table.seen_ns - dt_ns) / SECOND, 0, _LONG)
+    away = ((stamp_ns - table.seen_ns - dt_ns) / SECOND).clip(0, _LONG)
     lost = association.lost_penalty * table.lost + association.lost_growth * away
     weak = np.where(scores < tracks.high_score, association.low_score_penalty, 0.0)
     weak[scores < tracks.low_score] = np.inf

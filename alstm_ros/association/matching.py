@@ -23,7 +23,7 @@ def assign(rows: Int64, columns: Int64, costs: Float64, limit: float) -> Int64:
     Returns:
         `(K,)` int64, places of the chosen pairs, ascending.
     """
-    good = np.flatnonzero(costs < limit)
+    good = (costs < limit).nonzero()[0]
     rows, columns = rows[good], columns[good]
     alone = (np.bincount(rows)[rows] == 1) & (np.bincount(columns)[columns] == 1)  # nobody else wants either
     if alone.all():
@@ -57,7 +57,7 @@ def margins(rows: Int64, columns: Int64, costs: Float64, chosen: Int64, apart: f
         rival = np.full(int(index.max(initial=-1)) + 1, apart)
         np.minimum.at(rival, index, others)
         out[:, side] = rival[index[chosen]] - own
-    return np.clip(out, -1, 1, out=out)
+    return out.clip(-1, 1, out=out)
 
 
 def _dense(index: Int64) -> Int64:

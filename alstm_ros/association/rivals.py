@@ -40,7 +40,7 @@ def margins(tracks: int, detections: int, rows: Int64, columns: Int64, costs: Fl
     equal = np.bincount(sides[first], minlength=count) > 1  # several are cheapest: each is the other's rival
     np.copyto(second, best, where=equal)
     rival = np.where(first, second[sides], least)
-    return np.asarray(np.clip(rival - twice, -FAR, FAR).reshape(2, -1).T)
+    return np.asarray((rival - twice).clip(-FAR, FAR).reshape(2, -1).T)
 
 
 def doubt(candidates: Candidates) -> Float32:
@@ -79,15 +79,15 @@ def areas(boxes: Float32) -> Float32:
 
 def touching(boxes: Float32) -> tuple[Int64, Int64, Float32]:
     """The pairs of boxes that overlap: `(Q,)` one, `(Q,)` the other, `(Q,)` pixels that they share; each pair once."""
-    order = np.argsort(boxes[:, 0], kind="stable")
+    order = boxes[:, 0].argsort(kind="stable")
     left, top, right, bottom = np.ascontiguousarray(boxes[order].T)
     # in the order of left sides, a box can only meet those that begin before it ends
     reach = np.maximum(left.searchsorted(right) - np.arange(1, len(left) + 1), 0)
-    other = np.repeat(np.arange(1, len(left) + 1) - np.cumsum(reach) + reach, reach)
+    other = np.repeat(np.arange(1, len(left) + 1) - reach.cumsum() + reach, reach)
     other += np.arange(len(other))
     high = np.minimum(np.repeat(bottom, reach), bottom.take(other))
     high -= np.maximum(np.repeat(top, reach), top.take(other))
-    hit = np.flatnonzero(high > 0)
+    hit = (high > 0).nonzero()[0]
     one, other = np.repeat(np.arange(len(left)), reach).take(hit), other.take(hit)
     wide = np.minimum(right.take(one), right.take(other)) - left.take(other)
     return order.take(one), order.take(other), np.asarray(wide * high.take(hit), np.float32)

@@ -45,7 +45,7 @@ class SceneMotion:
         """
         lost = table.lost
         held = ~lost[rows]
-        shift = common_shift(predicted.take(rows[held], 0), detected.take(np.flatnonzero(held), 0))
+        shift = common_shift(predicted.take(rows[held], 0), detected.take(held.nonzero()[0], 0))
         if not shift.any():
             self._lag[:] = 0
             return None

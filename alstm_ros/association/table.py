@@ -104,11 +104,11 @@ class TrackTable:
         """The lowest slots that no track holds, `(count,)`."""
         taken = np.zeros(len(self) + count, bool)
         taken[self.slots[self.slots < len(taken)]] = True
-        return np.flatnonzero(~taken)[:count].astype(np.int64)
+        return (~taken).nonzero()[0][:count]
 
     def keep(self, mask: NDArray[np.bool_]) -> TrackTable:
         """The tracks of this mask."""
-        kept = np.flatnonzero(mask)
+        kept = mask.nonzero()[0]
         return _map(lambda array: array.take(kept, 0), self)
 
     def joined(self, newborn: TrackTable) -> TrackTable:
@@ -128,7 +128,7 @@ class TrackTable:
         boxes = detections.boxes.astype(np.float64)
         measured = xyxy_to_cxcywh(boxes)
         away = stamp_ns - self.seen_ns[rows]
-        back = np.flatnonzero(self.lost[rows] & (away > 0))
+        back = (self.lost[rows] & (away > 0)).nonzero()[0]
         if len(back):  # towards the straight line over the gap, after OC-SORT's re-update (CVPR 2023)
             start = xyxy_to_cxcywh(self.observed[rows[back]])
             line = (measured[back, :2] - start[:, :2]) / (away[back, None] / 1e9)

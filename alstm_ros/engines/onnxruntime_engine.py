@@ -126,10 +126,10 @@ class OnnxRuntimeEngine:
         """
         if self._session is None:
             raise ModelError("The engine is closed and cannot run its model.")
-        check_inputs(self._inputs, inputs)
         try:
             values = self._session.run(list(self._outputs), dict(inputs))
         except Exception as error:  # onnxruntime's errors have no public base class
+            check_inputs(self._inputs, inputs)  # it refuses the same, in words that say less
             raise ModelError(f"ONNX Runtime could not run the model: {error}") from error
         return dict(zip(self._outputs, values, strict=True))
 

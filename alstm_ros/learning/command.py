@@ -50,7 +50,6 @@ LABELLED: Mapping[str, object] = {
     "steps": [300],
     "rate": 2e-3,
     "warm": 20,
-    "keep": 0.0,
     "data.own": 0.8,
     "data.clips": 60,
     "data.truth": True,

@@ -66,6 +66,7 @@ def test_it_describes_its_tensors_and_metadata(engine: Engine) -> None:
         ({"a": np.zeros((2, 3), np.float32), "c": np.zeros((2, 3), np.float32)}, r"given a .*, c"),
         ({"a": np.zeros((2, 4), np.float32), "b": np.zeros((2, 3), np.float32)}, r"given a \(float32 2x4\)"),
         ({"a": np.zeros((2, 3)), "b": np.zeros((2, 3), np.float32)}, r"given a \(float64 2x3\)"),
+        ({"a": np.zeros((2, 3), ">f4"), "b": np.zeros((2, 3), np.float32)}, "given a"),
         ({"a": np.zeros((2, 3), np.float32), "b": np.zeros((5, 3), np.float32)}, "could not run the model: .*Add"),
     ],
 )  # fmt: skip

@@ -126,6 +126,8 @@ class OnnxRuntimeEngine:
         """
         if self._session is None:
             raise ModelError("The engine is closed and cannot run its model.")
+        if not all(array.dtype.isnative for array in inputs.values()):  # it would not refuse these, but misread them
+            check_inputs(self._inputs, inputs)
         try:
             values = self._session.run(list(self._outputs), dict(inputs))
         except Exception as error:  # onnxruntime's errors have no public base class

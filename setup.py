@@ -27,7 +27,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10",
     packages=find_packages(include=["alstm_ros", "alstm_ros.*"], exclude=["alstm_ros.msg", "alstm_ros.msg.*"]),
-    package_data={"alstm_ros": ["models/*", "evaluation/interfaces/*/*.msg"]},
+    package_data={"alstm_ros": ["models/*", "recordings/interfaces/*/*.msg"]},
     install_requires=[
         "numpy>=1.21,<3",
         "onnx>=1.14,<2",

@@ -11,16 +11,16 @@ from alstm_ros.errors import AlstmError
 
 COMMANDS = {
     "track": (
-        "alstm_ros.evaluation.commands.track",
+        "alstm_ros.commands.track",
         "track objects in bags, videos, folders of images, detection files",
     ),
-    "evaluate": ("alstm_ros.evaluation.commands.evaluate", "score tracks against ground truth; compare two runs"),
-    "export-labels": ("alstm_ros.evaluation.commands.export_labels", "write tracks as labels for a person to correct"),
-    "train": ("alstm_ros.learning.command", "teach the Association LSTM"),
-    "tune": ("alstm_ros.evaluation.commands.tune", "search for parameters that suit your recordings"),
-    "bootstrap": ("alstm_ros.learning.bootstrap_command", "make training pairs from recordings that nobody labelled"),
-    "export": ("alstm_ros.evaluation.commands.export", "make a third-party detector a file that describes itself"),
-    "build": ("alstm_ros.evaluation.commands.build", "build TensorRT engines ahead of time"),
+    "evaluate": ("alstm_ros.commands.evaluate", "score tracks against ground truth; compare two runs"),
+    "export-labels": ("alstm_ros.commands.export_labels", "write tracks as labels for a person to correct"),
+    "train": ("alstm_ros.commands.train", "teach the Association LSTM"),
+    "tune": ("alstm_ros.commands.tune", "search for parameters that suit your recordings"),
+    "bootstrap": ("alstm_ros.commands.bootstrap", "make training pairs from recordings that nobody labelled"),
+    "export": ("alstm_ros.commands.export", "make a third-party detector a file that describes itself"),
+    "build": ("alstm_ros.commands.build", "build TensorRT engines ahead of time"),
 }
 """Name to module, imported when the command is called, and what `alstm --help` says of it."""
 

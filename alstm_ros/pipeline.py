@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
 from alstm_ros.engines.status import EngineStatus

@@ -18,8 +18,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from alstm_ros.association.lstm import open_associator
-from alstm_ros.learning.command import read
+from alstm_ros.association.learned.associator import open_associator
+from alstm_ros.learning.run import read
 from alstm_ros.learning.train import Trainer
 from bench.association import SHOWN, ours, score, sets
 

@@ -21,14 +21,14 @@ import numpy as np
 from tqdm import tqdm
 
 from alstm_ros.association.associator import Associator, Candidates, Decision, Refinement
-from alstm_ros.association.features import APPEARANCE
-from alstm_ros.association.lstm import LearnedAssociator, open_associator
-from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.learned.associator import LearnedAssociator, open_associator
+from alstm_ros.association.learned.features import APPEARANCE
+from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
-from alstm_ros.evaluation.labels import Labels, make
 from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
-from alstm_ros.learning.noise import Noise
+from alstm_ros.learning.simulation.detector_noise import Noise
 from alstm_ros.options import replace
+from alstm_ros.recordings.labels import Labels, make
 from alstm_ros.types import Float32, Int64
 from bench.association_data import (
     Case,

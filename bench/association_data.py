@@ -12,12 +12,12 @@ import numpy as np
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
-from alstm_ros.evaluation.labels import Labels, make
-from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.learning.data import split
-from alstm_ros.learning.noise import Detector, Noise, draw_noise
-from alstm_ros.learning.scenes import Scene, read_scene
-from alstm_ros.learning.simulation import simulate
+from alstm_ros.learning.simulation.detector_noise import Detector, Noise, draw_noise
+from alstm_ros.learning.simulation.scenes import Scene, read_scene
+from alstm_ros.learning.simulation.world import simulate
+from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.mot import MotDetections, read_labels
 from alstm_ros.types import Affine, Detections, Int64
 
 PERSON = 0

@@ -11,7 +11,7 @@ import numpy as np
 import supervision
 import trackers
 
-from alstm_ros.evaluation.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make
 from bench.association_data import Case
 
 

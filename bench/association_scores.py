@@ -8,7 +8,7 @@ import numpy as np
 
 from alstm_ros.boxes import iou
 from alstm_ros.evaluation.average_precision import average_precision
-from alstm_ros.evaluation.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make
 from alstm_ros.types import Detections
 from bench.association_data import Case
 

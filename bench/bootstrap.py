@@ -23,18 +23,18 @@ import numpy as np
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.evaluation.detection_cache import detect_all
-from alstm_ros.evaluation.mot import MotDetections, read_labels
-from alstm_ros.evaluation.sources import DetectionFrame
-from alstm_ros.evaluation.video import Video
-from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.noise import Detector, Noise
-from alstm_ros.learning.own_clips import draw_own_clip
-from alstm_ros.learning.pairs import Pairs
-from alstm_ros.learning.purity import Purity, purity
-from alstm_ros.learning.recording import Recording, in_parts, write
-from alstm_ros.learning.scenes import read_scene
-from alstm_ros.learning.stitch import stitch
+from alstm_ros.learning.pseudo_labels.augment import draw_own_clip
+from alstm_ros.learning.pseudo_labels.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.purity import Purity, purity
+from alstm_ros.learning.pseudo_labels.recordings import Recording, in_parts, write
+from alstm_ros.learning.pseudo_labels.stitch import stitch
+from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
+from alstm_ros.learning.simulation.detector_noise import Detector, Noise
+from alstm_ros.learning.simulation.scenes import read_scene
+from alstm_ros.recordings.detection_cache import detect_all
+from alstm_ros.recordings.frames import DetectionFrame
+from alstm_ros.recordings.mot import MotDetections, read_labels
+from alstm_ros.recordings.video import Video
 from alstm_ros.types import Detections
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -23,15 +23,15 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.evaluation.labels import Labels, make
-from alstm_ros.evaluation.mot import read_labels
 from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
 from alstm_ros.options import replace
+from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.mot import read_labels
 from alstm_ros.types import Affine, Detections, Float64, Image
 
 WIDTH, HEIGHT = 640, 480

@@ -20,12 +20,12 @@ from tqdm import tqdm
 from alstm_ros.association import matcher, matching
 from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.cost import APART
-from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
 from alstm_ros.learning.data import split
-from alstm_ros.learning.noise import Noise
-from alstm_ros.learning.scenes import read_scene
+from alstm_ros.learning.simulation.detector_noise import Noise
+from alstm_ros.learning.simulation.scenes import read_scene
 from alstm_ros.types import Float32, Float64
 from bench.association_data import Case, dancetrack, simulated, thin, without_motion
 from bench.association_scores import calibration

@@ -27,7 +27,7 @@ import numpy as np
 import onnx
 
 from alstm_ros import detection
-from alstm_ros.association import lstm
+from alstm_ros.association.learned import associator as lstm
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines import agreement, tensorrt_api, tensorrt_build, tensorrt_graph
 from alstm_ros.engines.accelerated import Job

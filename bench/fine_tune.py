@@ -26,22 +26,22 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from alstm_ros.association.lstm import MODELS, open_associator
+from alstm_ros.association.learned.associator import MODELS, open_associator
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.evaluation.detection_cache import detect_all
-from alstm_ros.evaluation.mot import read_labels
-from alstm_ros.evaluation.sources import DetectionFrame
-from alstm_ros.evaluation.sparse import SparseLabels
-from alstm_ros.evaluation.video import Video
-from alstm_ros.learning import command
-from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.identities import attach
-from alstm_ros.learning.recording import in_parts, write
+from alstm_ros.learning import fine_tuning
+from alstm_ros.learning.pseudo_labels.identities import attach
+from alstm_ros.learning.pseudo_labels.recordings import in_parts, write
+from alstm_ros.learning.pseudo_labels.stitch import stitch
+from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.learning.run_files import changed
-from alstm_ros.learning.stitch import stitch
 from alstm_ros.learning.train import Trainer
 from alstm_ros.options import replace
+from alstm_ros.recordings.detection_cache import detect_all
+from alstm_ros.recordings.frames import DetectionFrame
+from alstm_ros.recordings.mot import read_labels
+from alstm_ros.recordings.sparse_labels import SparseLabels
+from alstm_ros.recordings.video import Video
 from bench.association import ours, score
 from bench.association_data import Case, Frame, dancetrack, jittered, mot17_half, people, without_motion
 
@@ -91,16 +91,16 @@ def halved(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
     return parts
 
 
-def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> tuple[Path, command.Settled]:
+def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> tuple[Path, fine_tuning.Settled]:
     """What `alstm train --from FOLDER --model MODEL --output OUT CHANGES` writes, but for what is held against it.
 
     The fine-tuned network is left as it is, so that its own gain is seen; with it comes what the command made of it.
     """
-    config = command.fine_tuning(folder, model, changed(changes))
+    config = fine_tuning.fine_tuning(folder, model, changed(changes))
     path = Trainer(config, out).run(lambda _done, _total, _losses: None)
     fine = path.with_name("fine_tuned.onnx")
     shutil.copyfile(path, fine)
-    return fine, command.settle(config, path)
+    return fine, fine_tuning.settle(config, path)
 
 
 def summed(gains: Sequence[Sequence[float]]) -> dict[str, Any]:

@@ -18,10 +18,10 @@ import numpy as np
 
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.evaluation.sources import DetectionFrame
-from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.identities import attach, identities, matched
-from alstm_ros.learning.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.identities import attach, identities, matched
+from alstm_ros.learning.pseudo_labels.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
+from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.types import Int64
 from bench.association_data import Case, dancetrack, mot17_half, people, without_motion
 from bench.fine_tune import ROOT, labelled, numbers, vtest

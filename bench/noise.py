@@ -1,4 +1,4 @@
-"""How real detectors err, measured against complete labels: what `alstm_ros/learning/noise.py` takes its ranges from.
+"""How real detectors err, against complete labels: what `learning/simulation/detector_noise.py` takes its ranges from.
 
     python -m bench.noise --images FOLDER [--models FOLDER] [--videos FOLDER] [--json]
 
@@ -27,8 +27,8 @@ from numpy.typing import NDArray
 from alstm_ros import detection
 from alstm_ros.boxes import iou, nms
 from alstm_ros.config import Config
-from alstm_ros.learning.noise import DOUBLE, Detector, Noise, draw_noise
-from alstm_ros.learning.simulation import simulate
+from alstm_ros.learning.simulation.detector_noise import DOUBLE, Detector, Noise, draw_noise
+from alstm_ros.learning.simulation.world import simulate
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, Float32, Image
 

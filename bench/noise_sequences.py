@@ -21,10 +21,10 @@ import numpy as np
 
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.learning.noise import DOUBLE, FALSE, Detector, draw_noise
 from alstm_ros.learning.rollout import record
-from alstm_ros.learning.scenes import Scene, visible_share
-from alstm_ros.learning.simulation import simulate
+from alstm_ros.learning.simulation.detector_noise import DOUBLE, FALSE, Detector, draw_noise
+from alstm_ros.learning.simulation.scenes import Scene, visible_share
+from alstm_ros.learning.simulation.world import simulate
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, Float32, Float64, Int64
 from bench.association_data import Case, mot15, mot17_half

@@ -34,15 +34,15 @@ from mcap.writer import Writer as McapWriter
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.evaluation.interfaces import typestore
-from alstm_ros.evaluation.lanes import Lanes
-from alstm_ros.evaluation.mot import MotDetections
-from alstm_ros.evaluation.read_ahead import ReadAhead
-from alstm_ros.evaluation.replay import detection_step, image_step, replay
-from alstm_ros.evaluation.sinks import RunInfo
-from alstm_ros.evaluation.sources import Window
-from alstm_ros.evaluation.video import Video
 from alstm_ros.options import replace as change
+from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.interfaces import typestore
+from alstm_ros.recordings.mot import MotDetections
+from alstm_ros.recordings.prefetch import ReadAhead
+from alstm_ros.recordings.replay import detection_step, image_step, replay
+from alstm_ros.recordings.sinks import RunInfo
+from alstm_ros.recordings.sources import Window
+from alstm_ros.recordings.video import Video
 
 ROOT = Path(__file__).resolve().parents[1]
 REPEATS = 8

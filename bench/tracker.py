@@ -18,7 +18,7 @@ import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
 from alstm_ros.options import replace
 from alstm_ros.types import Detections

@@ -26,7 +26,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from vision_msgs.msg import Detection2DArray, LabelInfo
 
 from alstm_ros.drawing import Mark
-from alstm_ros.evaluation.interfaces import typestore
+from alstm_ros.recordings.interfaces import typestore
 
 SECOND = 1_000_000_000
 DEPTH = 1000  # messages; while this process draws breath, nothing may be lost

@@ -24,8 +24,8 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
 
 from alstm_ros.errors import AlstmError
-from alstm_ros.evaluation.video import Video
 from alstm_ros.pipeline import Frame
+from alstm_ros.recordings.video import Video
 
 SECOND = 1_000_000_000
 FPS = 25.0  # where the video itself tells no rate

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from alstm_ros.evaluation.interfaces import typestore
+from alstm_ros.recordings.interfaces import typestore
 from alstm_ros.types import Image
 
 SECOND = 1_000_000_000

@@ -11,6 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "alstm_ros"
 BASE = {"__init__", "errors", "types", "options"}
 DATA = BASE | {"boxes", "images", "config", "parameter_text", "drawing", "rows"}
+CORE = DATA | {"engines", "detection", "association", "pipeline", "camera_motion"}
 MAY_IMPORT = {
     "__init__": set(),
     "errors": set(),
@@ -29,9 +30,11 @@ MAY_IMPORT = {
     "association": DATA | {"engines"},
     "pipeline": DATA | {"engines", "detection", "association", "camera_motion"},
     "ros": DATA | {"engines", "detection", "association", "pipeline"},
-    "evaluation": DATA | {"engines", "detection", "association", "pipeline", "camera_motion"},
-    "learning": DATA | {"engines", "detection", "association", "pipeline", "evaluation"},
-    "cli": DATA | {"engines", "detection", "association", "pipeline", "evaluation", "learning"},
+    "recordings": CORE,
+    "evaluation": CORE | {"recordings"},
+    "learning": CORE | {"recordings", "evaluation"},
+    "commands": CORE | {"recordings", "evaluation", "learning"},
+    "cli": {"errors"},
     "__main__": {"cli"},
 }
 HOMES = {"torch": "learning", "rclpy": "ros"} | dict.fromkeys(("onnxruntime", "tensorrt", "tensorrt_rtx"), "engines")

@@ -12,13 +12,13 @@ from scipy.optimize import linear_sum_assignment
 
 from alstm_ros.association import candidates
 from alstm_ros.association.candidates import best_of_each, neighbours, second_thoughts
+from alstm_ros.association.common_motion import common_shift, median
 from alstm_ros.association.cost import base_cost, overlap
+from alstm_ros.association.kalman import Motion
 from alstm_ros.association.matcher import confidence, price
 from alstm_ros.association.matching import assign, margins
-from alstm_ros.association.motion import Motion
 from alstm_ros.association.near import touching
-from alstm_ros.association.scene import common_shift, median
-from alstm_ros.association.table import TrackTable
+from alstm_ros.association.track_table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou
 from alstm_ros.config import Config
 from alstm_ros.options import replace

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from alstm_ros.association.candidates import find_candidates
 from alstm_ros.association.matcher import price
 from alstm_ros.association.matching import assign
-from alstm_ros.association.table import TrackTable
+from alstm_ros.association.track_table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou
 from alstm_ros.config import Config
 from alstm_ros.types import Detections, Float64

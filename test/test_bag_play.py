@@ -25,8 +25,8 @@ from ros_harness import Ros
 from ros_process import domain
 
 from alstm_ros import cli
-from alstm_ros.evaluation.bag import Bag
-from alstm_ros.evaluation.commands import track as command
+from alstm_ros.commands import track as command
+from alstm_ros.recordings.bag import Bag
 from alstm_ros.types import Image
 
 

@@ -11,9 +11,9 @@ from tiny_models import FEATURES, HIDDEN, PAIR, assert_same, paint, painted_dete
 
 from alstm_ros.config import Config, DetectorConfig
 from alstm_ros.detection.detector import Detector
-from alstm_ros.evaluation.lanes import Lanes
-from alstm_ros.evaluation.replay import image_step
 from alstm_ros.pipeline import Frame, Pipeline
+from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.replay import image_step
 
 
 def street(frames: int) -> list[Frame]:

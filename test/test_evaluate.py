@@ -12,7 +12,7 @@ from walked_labels import evaluate, renamed, walk, write_text
 
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.pairing import benchmark_of, find_results, find_truths, pair
-from alstm_ros.evaluation.reading import read_truth
+from alstm_ros.recordings.track_files import read_truth
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from blobs import Blobs
 from walked_labels import renamed, walk, write_text
 
 from alstm_ros import cli
+from alstm_ros.commands import track as command
 from alstm_ros.errors import DataError
-from alstm_ros.evaluation.commands import track as command
-from alstm_ros.evaluation.labels import Labels
-from alstm_ros.evaluation.sparse import SparseLabels, compress, pick, read_sparse, write_coco, write_mot
+from alstm_ros.recordings.labels import Labels
+from alstm_ros.recordings.sparse_labels import SparseLabels, compress, pick, read_sparse, write_coco, write_mot
 
 
 def alstm(*arguments: object) -> int:

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alstm_ros.evaluation.commands.evaluate import Task, judge_task
-from alstm_ros.evaluation.mot import MotDetections
+from alstm_ros.commands.evaluate import Task, judge_task
 from alstm_ros.evaluation.pairing import Pair, find_truths
 from alstm_ros.evaluation.scoring import Judged, total
+from alstm_ros.recordings.mot import MotDetections
 
 # The table in ../shared/data/README.md: HOTA, DetA, AssA, MOTA, IDF1, IDSW of `trackers` 2.6.1 with its defaults.
 PEERS = {

@@ -13,10 +13,10 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from walked_labels import evaluate, walk, write_text
 
 from alstm_ros.errors import DataError
-from alstm_ros.evaluation.interfaces import typestore
-from alstm_ros.evaluation.labels import Labels
-from alstm_ros.evaluation.reading import align, read_result, read_truth
 from alstm_ros.evaluation.scoring import judge
+from alstm_ros.recordings.interfaces import typestore
+from alstm_ros.recordings.labels import Labels
+from alstm_ros.recordings.track_files import align, read_result, read_truth
 
 
 def detections_bag(path: Path, labels: Labels, delay_ns: int = 0, *, every: int = 1, class_id: str = "person") -> Path:

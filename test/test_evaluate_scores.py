@@ -8,9 +8,9 @@ from walked_labels import renamed, walk
 
 from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.evaluation.compare import paired_bootstrap, parse_requirements
-from alstm_ros.evaluation.labels import Labels, make
-from alstm_ros.evaluation.reading import Recording
 from alstm_ros.evaluation.scoring import Judged, judge, total
+from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.track_files import Recording
 
 BOX = (10.0, 20.0, 40.0, 100.0)
 

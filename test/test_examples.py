@@ -24,12 +24,13 @@ exec {python} -c '
 import sys
 sys.path[:0] = ["{root}", "{root}/test"]
 from alstm_ros import cli
-from alstm_ros.evaluation.commands import track, tune
-from alstm_ros.learning import bootstrap_command
+from alstm_ros.commands import track
+from alstm_ros.commands import tune
+from alstm_ros.commands import bootstrap as bootstrap_command
 from blobs import Blobs
 track.load_detector = tune.load_detector = bootstrap_command.load_detector = Blobs
 if sys.argv[1] == "train":
-    from alstm_ros.learning import command
+    from alstm_ros.learning import fine_tuning as command
     short = {{"steps": [2], "batch": 2, "recorders": 1, "data.clips": 3, "data.frames": 40, "data.window": 20}}
     command.FINE_TUNING = {{**command.FINE_TUNING, **short}}
     if any(given.endswith(".yaml") for given in sys.argv):

@@ -11,15 +11,15 @@ import pytest
 from alstm_ros import cli
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
-from alstm_ros.evaluation.labels import Labels, make
-from alstm_ros.evaluation.mot import MotDetections, read_labels
-from alstm_ros.evaluation.sources import DetectionFrame
-from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.bootstrap_tape import bootstrap_tape
-from alstm_ros.learning.own_clips import Gaps, OwnClip, interrupted
-from alstm_ros.learning.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
-from alstm_ros.learning.purity import purity
-from alstm_ros.learning.recording import Recording, write
+from alstm_ros.learning.pseudo_labels.augment import Gaps, OwnClip, interrupted
+from alstm_ros.learning.pseudo_labels.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
+from alstm_ros.learning.pseudo_labels.purity import purity
+from alstm_ros.learning.pseudo_labels.recordings import Recording, write
+from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
+from alstm_ros.learning.truth import bootstrap_tape
+from alstm_ros.recordings.frames import DetectionFrame
+from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.mot import MotDetections, read_labels
 from alstm_ros.types import Detections
 
 PERIOD = 33_000_000

@@ -10,10 +10,10 @@ pytest.importorskip("torch", reason="learning needs torch")
 from alstm_ros.boxes import warp
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
-from alstm_ros.learning import scenes
 from alstm_ros.learning.data import DataConfig, make_batch, make_tape, split
-from alstm_ros.learning.noise import DOUBLE, FALSE, Detector, Noise, judged
-from alstm_ros.learning.simulation import simulate
+from alstm_ros.learning.simulation import scenes
+from alstm_ros.learning.simulation.detector_noise import DOUBLE, FALSE, Detector, Noise, judged
+from alstm_ros.learning.simulation.world import simulate
 
 
 def scene(seed: int = 0, length: int = 60) -> scenes.Scene:

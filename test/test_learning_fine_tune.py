@@ -14,14 +14,14 @@ import onnx
 import torch
 
 from alstm_ros import cli
-from alstm_ros.association.lstm import MODELS, open_associator
+from alstm_ros.association.learned.associator import MODELS, open_associator
 from alstm_ros.config import Config
-from alstm_ros.evaluation.sources import DetectionFrame
-from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.own_clips import Gaps, draw_own_clip, interrupted, overlay
-from alstm_ros.learning.pairs import Pairs
-from alstm_ros.learning.recording import write
-from alstm_ros.learning.weights import read_model
+from alstm_ros.learning.network.weights import read_model
+from alstm_ros.learning.pseudo_labels.augment import Gaps, draw_own_clip, interrupted, overlay
+from alstm_ros.learning.pseudo_labels.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.recordings import write
+from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
+from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.types import Detections
 
 SMALL = ["data.held=0", "steps=[2]", "batch=3", "recorders=1", "data.clips=4", "data.frames=50", "data.window=24"]

@@ -15,22 +15,22 @@ import torch
 
 from alstm_ros import cli
 from alstm_ros.config import Config
-from alstm_ros.evaluation.labels import make
-from alstm_ros.evaluation.sources import DetectionFrame
-from alstm_ros.evaluation.sparse import SparseLabels, write_mot
-from alstm_ros.learning.between import joined
-from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.bootstrap_tape import bootstrap_tape
-from alstm_ros.learning.command import FINE_TUNING, fine_tuning
-from alstm_ros.learning.command import LABELLED as TAUGHT
 from alstm_ros.learning.data import DataConfig, make_batch
-from alstm_ros.learning.identities import attach, identities
-from alstm_ros.learning.model import AssociationLstm, ModelConfig
-from alstm_ros.learning.objective import LossConfig, objective
-from alstm_ros.learning.own_clips import OwnClip
-from alstm_ros.learning.pairs import NOBODY_LOOKED, NOTHING, Pairs
-from alstm_ros.learning.recording import Recording, write
+from alstm_ros.learning.fine_tuning import FINE_TUNING, fine_tuning
+from alstm_ros.learning.fine_tuning import LABELLED as TAUGHT
+from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.network.objective import LossConfig, objective
+from alstm_ros.learning.pseudo_labels.augment import OwnClip
+from alstm_ros.learning.pseudo_labels.identities import attach, identities
+from alstm_ros.learning.pseudo_labels.interpolate import joined
+from alstm_ros.learning.pseudo_labels.pairs import NOBODY_LOOKED, NOTHING, Pairs
+from alstm_ros.learning.pseudo_labels.recordings import Recording, write
+from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.learning.rollout import Tape
+from alstm_ros.learning.truth import bootstrap_tape
+from alstm_ros.recordings.frames import DetectionFrame
+from alstm_ros.recordings.labels import make
+from alstm_ros.recordings.sparse_labels import SparseLabels, write_mot
 from alstm_ros.types import Detections
 
 FRAMES, PERIOD = 60, 33_000_000

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alstm_ros.association.features import PAIR, STEP
-from alstm_ros.association.lstm import STATES, Layout
+from alstm_ros.association.learned.associator import STATES, Layout
+from alstm_ros.association.learned.features import PAIR, STEP
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines import load
 
@@ -18,7 +18,7 @@ N, P = 23, 60
 
 def random_model(seed: int = 0, **config: Any) -> Any:
     """A network whose every weight is random, so that no output is constant."""
-    from alstm_ros.learning.model import AssociationLstm, ModelConfig
+    from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
 
     torch.manual_seed(seed)
     model = AssociationLstm(ModelConfig(**config))
@@ -47,7 +47,7 @@ def draw(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
 def test_the_exported_step_follows_torch_over_1000_steps(
     tmp_path: Path, *, half: bool, allowed: float, config: dict[str, bool]
 ) -> None:
-    from alstm_ros.learning.export import export
+    from alstm_ros.learning.network.onnx_file import export
 
     model = random_model(**config)
     export(model, tmp_path / "model.onnx", {}, half=half)
@@ -88,8 +88,8 @@ def test_whole_sequences_and_single_steps_agree(*, memory: bool) -> None:
 
 
 def test_an_untrained_network_leaves_the_tracker_alone(tmp_path: Path) -> None:
-    from alstm_ros.learning.export import export
-    from alstm_ros.learning.model import AssociationLstm, ModelConfig
+    from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
+    from alstm_ros.learning.network.onnx_file import export
 
     export(AssociationLstm(ModelConfig()).eval(), tmp_path / "model.onnx", {})
     engine = load(tmp_path / "model.onnx", EngineConfig(threads=1))
@@ -115,7 +115,7 @@ def test_corrections_stay_within_the_bound() -> None:
 
 def test_what_the_rules_get_right_counts_more() -> None:
     """One track with its own detection, one whose detection the rules find too dear: the loss leans to the first."""
-    from alstm_ros.learning import losses
+    from alstm_ros.learning.network import losses
 
     def gradients(keep: float) -> tuple[float, float]:
         correction = torch.zeros(2, requires_grad=True)

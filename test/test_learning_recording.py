@@ -12,16 +12,18 @@ import recordings
 from blobs import Blobs
 
 from alstm_ros import cli
+from alstm_ros.commands import bootstrap as bootstrap_command
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
-from alstm_ros.evaluation import detection_cache
-from alstm_ros.evaluation.detection_cache import DetectedSource
-from alstm_ros.evaluation.sources import DetectionFrame, open_source
-from alstm_ros.learning import bootstrap_command, recording
-from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.own_clips import draw_own_clip
-from alstm_ros.learning.pairs import Pairs
-from alstm_ros.learning.recording import Recording, in_parts, open_all, write
+from alstm_ros.learning.pseudo_labels import recordings as recording
+from alstm_ros.learning.pseudo_labels.augment import draw_own_clip
+from alstm_ros.learning.pseudo_labels.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.recordings import Recording, in_parts, open_all, write
+from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
+from alstm_ros.recordings import detection_cache
+from alstm_ros.recordings.detection_cache import DetectedSource
+from alstm_ros.recordings.frames import DetectionFrame
+from alstm_ros.recordings.sources import open_source
 from alstm_ros.types import Detections, Image
 
 PERIOD = 33_000_000

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from alstm_ros import cli
 from alstm_ros.config import Config
-from alstm_ros.evaluation.sources import DetectionFrame
-from alstm_ros.learning.bootstrap import bootstrap
-from alstm_ros.learning.pairs import SAME, Pairs
-from alstm_ros.learning.recording import open_all
-from alstm_ros.learning.stitch import Stitching, stitch
+from alstm_ros.learning.pseudo_labels.pairs import SAME, Pairs
+from alstm_ros.learning.pseudo_labels.recordings import open_all
+from alstm_ros.learning.pseudo_labels.stitch import Stitching, stitch
+from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
+from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.types import Detections
 
 PERIOD = 50_000_000

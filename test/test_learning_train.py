@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from alstm_ros.association.lstm import open_associator
+from alstm_ros.association.learned.associator import open_associator
 from alstm_ros.errors import ConfigError
 
 torch = pytest.importorskip("torch", reason="learning needs torch")
@@ -30,7 +30,7 @@ SMALL = [
 
 
 def config(changes: list[str], file: str = "train.yaml") -> Any:
-    from alstm_ros.learning.command import read
+    from alstm_ros.learning.run import read
 
     return read(ROOT / "config" / file, SMALL + changes)
 
@@ -83,7 +83,7 @@ def test_other_association_losses_train_too(tmp_path: Path, kind: str) -> None:
 
 def test_the_paper_s_structure_trains_and_runs(tmp_path: Path) -> None:
     """State vectors of two lengths, batch normalisation, RMSProp, signed smoothness, only sure detections."""
-    from alstm_ros.association.manager import IdCounter, TrackManager
+    from alstm_ros.association.tracker import IdCounter, TrackManager
     from alstm_ros.config import Config
     from alstm_ros.learning.train import Trainer
     from alstm_ros.types import Detections
@@ -102,11 +102,11 @@ def test_the_paper_s_structure_trains_and_runs(tmp_path: Path) -> None:
 def test_the_exported_paper_network_is_torch_s(tmp_path: Path) -> None:
     import numpy as np
 
-    from alstm_ros.association.features import PAIR, STEP
+    from alstm_ros.association.learned.features import PAIR, STEP
     from alstm_ros.config import EngineConfig
     from alstm_ros.engines import load
-    from alstm_ros.learning.export import export
-    from alstm_ros.learning.model import AssociationLstm
+    from alstm_ros.learning.network.model import AssociationLstm
+    from alstm_ros.learning.network.onnx_file import export
 
     torch.manual_seed(0)
     sizes = config([], "train_paper.yaml").model
@@ -130,7 +130,7 @@ def test_the_exported_paper_network_is_torch_s(tmp_path: Path) -> None:
 
 def test_research_learns_from_first_halves_and_says_so(tmp_path: Path, shared: Path) -> None:
     from alstm_ros.learning import train
-    from alstm_ros.learning.weights import describe
+    from alstm_ros.learning.network.weights import describe
 
     run = config([f"data.halves={shared / 'data/mot17'}", "data.simulated=0.0", "steps=[1]"], "train_research.yaml")
     trainer = train.Trainer(run, tmp_path)
@@ -143,7 +143,7 @@ def test_research_learns_from_first_halves_and_says_so(tmp_path: Path, shared: P
 
 
 def test_signed_differences_do_not_see_what_wavers() -> None:
-    from alstm_ros.learning.losses import smoothness
+    from alstm_ros.learning.network.losses import smoothness
 
     wavers = torch.tensor([[[0.0] * 4, [0.1] * 4, [0.0] * 4]])
     one = torch.ones(1)

@@ -13,12 +13,12 @@ pytest.importorskip("torch", reason="learning needs torch")
 import torch
 from onnxruntime import InferenceSession
 
-from alstm_ros.association.features import PAIR, STEP
-from alstm_ros.association.lstm import MODELS, STATES
+from alstm_ros.association.learned.associator import MODELS, STATES
+from alstm_ros.association.learned.features import PAIR, STEP
 from alstm_ros.errors import ModelError
-from alstm_ros.learning.export import build, export
-from alstm_ros.learning.model import AssociationLstm, ModelConfig
-from alstm_ros.learning.weights import read_model
+from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.network.onnx_file import build, export
+from alstm_ros.learning.network.weights import read_model
 
 
 def answers(model: bytes) -> list[np.ndarray]:

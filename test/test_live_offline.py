@@ -22,9 +22,9 @@ from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
 from alstm_ros import cli
-from alstm_ros.evaluation.bag import Bag
-from alstm_ros.evaluation.commands import track as command
-from alstm_ros.evaluation.interfaces import typestore
+from alstm_ros.commands import track as command
+from alstm_ros.recordings.bag import Bag
+from alstm_ros.recordings.interfaces import typestore
 from alstm_ros.types import Image
 
 FRAMES = 60

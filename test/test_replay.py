@@ -15,12 +15,13 @@ from blobs import Blobs
 
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError, ModelError
-from alstm_ros.evaluation.lanes import Lanes
-from alstm_ros.evaluation.read_ahead import ReadAhead
-from alstm_ros.evaluation.replay import Step, image_step, replay
-from alstm_ros.evaluation.sinks import SINKS, RunInfo
-from alstm_ros.evaluation.sources import AnyFrame, open_source
 from alstm_ros.options import replace as change
+from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.frames import AnyFrame
+from alstm_ros.recordings.prefetch import ReadAhead
+from alstm_ros.recordings.replay import Step, image_step, replay
+from alstm_ros.recordings.sinks import SINKS, RunInfo
+from alstm_ros.recordings.sources import open_source
 from alstm_ros.types import Detections, FrameResult, Image
 
 WAIT = 20.0

@@ -14,8 +14,8 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 from sensor_msgs.msg import Image as ImageMessage
 
 from alstm_ros.config import InputConfig
+from alstm_ros.ros.image_timeout import FACTOR, REMEMBERED, Patience
 from alstm_ros.ros.mailbox import Arrival, Mailbox
-from alstm_ros.ros.patience import FACTOR, REMEMBERED, Patience
 from alstm_ros.ros.statistics import CameraStatistics, missing_fraction, quantile
 from alstm_ros.ros.topics import COMPRESSED, IMAGE, Endpoint, choose, explain
 

@@ -22,7 +22,7 @@ from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
-from alstm_ros.ros.cameras import FRAME_TIMEOUT
+from alstm_ros.ros.runtime import FRAME_TIMEOUT
 
 
 @contextmanager

@@ -19,10 +19,10 @@ from ros_process import PATIENCE, TRANSPORT, NodeProcess, domain
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.evaluation.labels import make
-from alstm_ros.evaluation.mot import read_labels
 from alstm_ros.evaluation.trackeval_adapter import evaluate, prepare, summary
 from alstm_ros.pipeline import Frame, Pipeline
+from alstm_ros.recordings.labels import make
+from alstm_ros.recordings.mot import read_labels
 from alstm_ros.ros.transport import SETTING
 from alstm_ros.types import Float64
 

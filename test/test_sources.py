@@ -13,14 +13,15 @@ from recordings import join, scene, stamp, storage_file, write_bag
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from alstm_ros.errors import DataError
-from alstm_ros.evaluation.bag import Bag
-from alstm_ros.evaluation.bag_source import BagImages
-from alstm_ros.evaluation.folder import ImageFolder
-from alstm_ros.evaluation.interfaces import typestore
-from alstm_ros.evaluation.naming import natural
-from alstm_ros.evaluation.sources import Source, SourceOptions, Window, frame_range, open_source
-from alstm_ros.evaluation.video import Video, VideoWriter
 from alstm_ros.pipeline import Frame
+from alstm_ros.recordings.bag import Bag
+from alstm_ros.recordings.bag_images import BagImages
+from alstm_ros.recordings.folder import ImageFolder
+from alstm_ros.recordings.frames import Source
+from alstm_ros.recordings.interfaces import typestore
+from alstm_ros.recordings.natural_order import natural
+from alstm_ros.recordings.sources import SourceOptions, Window, frame_range, open_source
+from alstm_ros.recordings.video import Video, VideoWriter
 
 
 def numbers(source: Source) -> list[int]:

@@ -12,12 +12,12 @@ import recordings
 from blobs import Blobs
 from tracked import track, two_walkers, write_walk
 
-from alstm_ros.evaluation.bag import Bag
-from alstm_ros.evaluation.commands import track as command
-from alstm_ros.evaluation.interfaces import HERE, typestore
-from alstm_ros.evaluation.mot import read_camera_motion, read_labels, read_sequence
-from alstm_ros.evaluation.reading import read_result
-from alstm_ros.evaluation.video import Video
+from alstm_ros.commands import track as command
+from alstm_ros.recordings.bag import Bag
+from alstm_ros.recordings.interfaces import HERE, typestore
+from alstm_ros.recordings.mot import read_camera_motion, read_labels, read_sequence
+from alstm_ros.recordings.track_files import read_result
+from alstm_ros.recordings.video import Video
 from alstm_ros.types import Image
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -15,12 +15,12 @@ import recordings
 from blobs import Blobs
 from tracked import track, two_walkers, write_walk
 
+from alstm_ros.commands import track as command
 from alstm_ros.config import Config
-from alstm_ros.evaluation import parallel
-from alstm_ros.evaluation.bag import Bag
-from alstm_ros.evaluation.commands import track as command
-from alstm_ros.evaluation.mot import read_labels
-from alstm_ros.evaluation.progress import Progress, duration
+from alstm_ros.recordings import parallel
+from alstm_ros.recordings.bag import Bag
+from alstm_ros.recordings.mot import read_labels
+from alstm_ros.recordings.progress import Progress, duration
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walkers import SECOND, found, manager, walkers
 
-from alstm_ros.association.manager import IdCounter
+from alstm_ros.association.tracker import IdCounter
 from alstm_ros.types import Detections, EventKind, FrameResult, Tracks, TrackState
 
 SEEDS = st.integers(0, 2**32 - 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from walkers import SECOND, found, manager, walkers
 
-from alstm_ros.association.manager import TrackManager
+from alstm_ros.association.tracker import TrackManager
 from alstm_ros.types import Detections, EventKind, Float32, Tracks
 
 

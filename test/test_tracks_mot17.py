@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
-from alstm_ros.evaluation.labels import make
-from alstm_ros.evaluation.mot import MotDetections, read_labels
 from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
 from alstm_ros.options import replace
+from alstm_ros.recordings.labels import make
+from alstm_ros.recordings.mot import MotDetections, read_labels
 from alstm_ros.types import Tracks
 
 BYTETRACK, BOT_SORT = 65.22, 67.71

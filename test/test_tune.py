@@ -11,17 +11,17 @@ import recordings
 from blobs import Blobs
 
 from alstm_ros import cli
+from alstm_ros.commands import tune as command
 from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
-from alstm_ros.evaluation.commands import tune as command
-from alstm_ros.evaluation.detection_cache import detect_all, select
-from alstm_ros.evaluation.lanes import Lanes
-from alstm_ros.evaluation.replay import image_step
-from alstm_ros.evaluation.sources import Window, open_source
 from alstm_ros.evaluation.tuning import LEFT_OUT, bounds, propose, searched, tracks_of
 from alstm_ros.options import options, replace
 from alstm_ros.parameter_text import load
 from alstm_ros.pipeline import Frame
+from alstm_ros.recordings.detection_cache import detect_all, select
+from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.replay import image_step
+from alstm_ros.recordings.sources import Window, open_source
 from alstm_ros.types import Image
 
 LENGTH = 60

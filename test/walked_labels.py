@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from alstm_ros import cli
-from alstm_ros.evaluation.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make
 
 
 def walk(length: int, ids: dict[int, tuple[int, int]], shift: float = 0.0, height: float = 80.0) -> Labels:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from alstm_ros.association.manager import IdCounter, TrackManager
+from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, Float32

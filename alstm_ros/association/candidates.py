@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from alstm_ros.association.associator import Candidates, TrackView
 from alstm_ros.association.cost import APART
 from alstm_ros.association.near import listed, meeting
-from alstm_ros.association.table import TrackTable
+from alstm_ros.association.track_table import TrackTable
 from alstm_ros.types import Detections, Float64, Int64
 
 SECOND = 1_000_000_000

@@ -8,11 +8,11 @@ import numpy as np
 
 from alstm_ros.association.associator import Associator, Candidates
 from alstm_ros.association.candidates import Pairs, find_candidates, neighbours, reach, second_thoughts
+from alstm_ros.association.common_motion import SceneMotion
 from alstm_ros.association.cost import APART, base_cost, overlap
 from alstm_ros.association.matching import assign, margins
 from alstm_ros.association.near import touching
-from alstm_ros.association.scene import SceneMotion
-from alstm_ros.association.table import TrackTable
+from alstm_ros.association.track_table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy
 from alstm_ros.config import Config
 from alstm_ros.types import Detections, Float32, Float64, Int64

@@ -1,1 +1,1 @@
-"""Recordings in, tracks and numbers out. Reads no ROS installation; every number comes from the code that runs live."""
+"""Numbers out of tracks: scores, comparison of runs, the report, tuning."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alstm_ros.errors import DataError
-from alstm_ros.evaluation.mot import has_classes, read_sequence, read_table
-from alstm_ros.evaluation.reading import name_of, seqinfo_of
-from alstm_ros.evaluation.sinks import SINKS
 from alstm_ros.evaluation.trackeval_adapter import BENCHMARKS
+from alstm_ros.recordings.mot import has_classes, read_sequence, read_table
+from alstm_ros.recordings.sinks import SINKS
+from alstm_ros.recordings.track_files import name_of, seqinfo_of
 
 RESULTS = (".jsonl", ".mcap", ".db3", ".txt")
 """What tells most comes first: where a folder holds a name in several formats, that is one result."""

@@ -12,9 +12,10 @@ from alstm_ros.evaluation import charts
 from alstm_ros.evaluation.compare import Difference, Requirement, gains
 from alstm_ros.evaluation.page import PAGE
 from alstm_ros.evaluation.scoring import METRICS, Judged, Score
-from alstm_ros.evaluation.sinks import PartFile
-from alstm_ros.evaluation.sources import Source, SourceOptions, open_source
 from alstm_ros.evaluation.strips import Strip, choose, cut_out
+from alstm_ros.recordings.frames import Source
+from alstm_ros.recordings.sinks import PartFile
+from alstm_ros.recordings.sources import SourceOptions, open_source
 
 TILES = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "Frag", "AP50")
 COLUMNS = (

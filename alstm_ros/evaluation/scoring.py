@@ -9,9 +9,9 @@ import numpy as np
 
 from alstm_ros.evaluation import trackeval_adapter as te
 from alstm_ros.evaluation.average_precision import average_precision
-from alstm_ros.evaluation.labels import Labels
-from alstm_ros.evaluation.reading import Recording
 from alstm_ros.evaluation.switches import Timeline, timeline
+from alstm_ros.recordings.labels import Labels
+from alstm_ros.recordings.track_files import Recording
 from alstm_ros.types import Float64, Int64
 
 PEOPLE = ("person", "pedestrian")

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from alstm_ros.drawing import colour
-from alstm_ros.evaluation.sources import Source
 from alstm_ros.evaluation.switches import Switch, Timeline
 from alstm_ros.evaluation.trackeval_adapter import Prepared
 from alstm_ros.pipeline import Frame
+from alstm_ros.recordings.frames import Source
 from alstm_ros.types import Float64, Image
 
 HEIGHT, WIDTH = 176, 132  # of a cut-out, pixels

@@ -12,7 +12,7 @@ from trackeval.metrics import CLEAR, HOTA, Identity
 from trackeval.utils import TrackEvalException
 
 from alstm_ros.errors import DataError
-from alstm_ros.evaluation.labels import Labels
+from alstm_ros.recordings.labels import Labels
 from alstm_ros.types import Float64, Int64
 
 BENCHMARKS = ("MOT15", "MOT16", "MOT17", "MOT20", "none")

@@ -11,13 +11,13 @@ import optuna
 
 from alstm_ros.config import Config
 from alstm_ros.evaluation import trackeval_adapter as te
-from alstm_ros.evaluation.detection_cache import CachedSource, select
-from alstm_ros.evaluation.labels import Labels, make
-from alstm_ros.evaluation.reading import Recording, align
-from alstm_ros.evaluation.replay import detection_step
 from alstm_ros.evaluation.scoring import split_classes
-from alstm_ros.evaluation.sources import DetectionFrame
 from alstm_ros.options import Option, Value, options, replace, values
+from alstm_ros.recordings.detection_cache import CachedSource, select
+from alstm_ros.recordings.frames import DetectionFrame
+from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.replay import detection_step
+from alstm_ros.recordings.track_files import Recording, align
 
 LEFT_OUT = ("detector.max_detections", "motion.camera", "input.timeout", "output.overlay_scale")
 """Live parameters that are not searched: a bound on the load, what needs images, two that leave tracks as they are."""

@@ -11,18 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from alstm_ros.association.features import APPEARANCE, PAIR, STEP
-from alstm_ros.association.lstm import LearnedAssociator
+from alstm_ros.association.learned.associator import LearnedAssociator
+from alstm_ros.association.learned.features import APPEARANCE, PAIR, STEP
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
-from alstm_ros.learning import losses, scenes
-from alstm_ros.learning.bootstrap_tape import bootstrap_tape
-from alstm_ros.learning.noise import Detector, draw_noise
-from alstm_ros.learning.own_clips import draw_own_clip
-from alstm_ros.learning.recording import Footage
+from alstm_ros.learning.network import losses
+from alstm_ros.learning.pseudo_labels.augment import draw_own_clip
+from alstm_ros.learning.pseudo_labels.recordings import Footage
 from alstm_ros.learning.rollout import Tape, record
-from alstm_ros.learning.scenes import Scene
-from alstm_ros.learning.simulation import simulate
+from alstm_ros.learning.simulation import scenes
+from alstm_ros.learning.simulation.detector_noise import Detector, draw_noise
+from alstm_ros.learning.simulation.scenes import Scene
+from alstm_ros.learning.simulation.world import simulate
+from alstm_ros.learning.truth import bootstrap_tape
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,15 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.association.associator import Candidates, Decision, Refinement
-from alstm_ros.association.features import pair_features, step_features
-from alstm_ros.association.lstm import LearnedAssociator
-from alstm_ros.association.manager import IdCounter, TrackManager
-from alstm_ros.association.memory import Memory
-from alstm_ros.association.rivals import paired_iou
+from alstm_ros.association.learned.associator import LearnedAssociator
+from alstm_ros.association.learned.competition import paired_iou
+from alstm_ros.association.learned.features import pair_features, step_features
+from alstm_ros.association.learned.history import Memory
+from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import xyxy_to_cxcywh
 from alstm_ros.config import Config
-from alstm_ros.learning.noise import DOUBLE, FALSE, HIT, Detector
-from alstm_ros.learning.scenes import Scene
+from alstm_ros.learning.simulation.detector_noise import DOUBLE, FALSE, HIT, Detector
+from alstm_ros.learning.simulation.scenes import Scene
 from alstm_ros.types import Float32, Int64
 
 

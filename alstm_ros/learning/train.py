@@ -17,16 +17,16 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from alstm_ros.association.lstm import open_associator
+from alstm_ros.association.learned.associator import open_associator
 from alstm_ros.config import Config
 from alstm_ros.learning.data import DataConfig, make_batch, make_tape, split
-from alstm_ros.learning.export import export
-from alstm_ros.learning.model import AssociationLstm, ModelConfig
-from alstm_ros.learning.objective import LossConfig, Objective
-from alstm_ros.learning.recording import open_all
+from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.network.objective import LossConfig, Objective
+from alstm_ros.learning.network.onnx_file import export
+from alstm_ros.learning.network.weights import blended, read_model
+from alstm_ros.learning.pseudo_labels.recordings import open_all
 from alstm_ros.learning.rollout import Tape
-from alstm_ros.learning.scenes import Scene, cut, read_scene
-from alstm_ros.learning.weights import blended, read_model
+from alstm_ros.learning.simulation.scenes import Scene, cut, read_scene
 from alstm_ros.options import replace
 
 SAVE_EVERY = 120.0

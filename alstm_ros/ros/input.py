@@ -12,8 +12,8 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
 from alstm_ros.config import InputConfig
+from alstm_ros.ros.image_timeout import Patience
 from alstm_ros.ros.mailbox import SECOND, Arrival
-from alstm_ros.ros.patience import Patience
 from alstm_ros.ros.topics import COMPRESSED, IMAGE, Cause, Endpoint, Source, candidates, choose, explain
 from alstm_ros.ros.transport import large_data_hint
 

@@ -14,16 +14,16 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from std_srvs.srv import SetBool, Trigger
 
-from alstm_ros.association.manager import IdCounter
+from alstm_ros.association.tracker import IdCounter
 from alstm_ros.config import Config
 from alstm_ros.detection import load
 from alstm_ros.engines.status import told
 from alstm_ros.errors import AlstmError, ConfigError
 from alstm_ros.pipeline import Detector, Pipeline
 from alstm_ros.ros import parameters
-from alstm_ros.ros.cameras import Cameras
 from alstm_ros.ros.diagnostics import ERROR, OK, WARN, status
 from alstm_ros.ros.lifecycle import refuse_impossible_transitions
+from alstm_ros.ros.runtime import Cameras
 from alstm_ros.ros.transport import VARIABLE
 
 Load = Callable[[Config], Detector]

@@ -1,0 +1,164 @@
+"""`alstm track`: recordings in, tracks out."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from alstm_ros.commands.common import add_config, add_jobs, config_from, print_json
+from alstm_ros.config import Config
+from alstm_ros.detection import load as load_detector
+from alstm_ros.errors import DataError
+from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.frames import Source
+from alstm_ros.recordings.mot import MotDetections
+from alstm_ros.recordings.parallel import run_all
+from alstm_ros.recordings.prefetch import ReadAhead
+from alstm_ros.recordings.replay import Replayed, detection_step, image_step, replay
+from alstm_ros.recordings.sinks import SINKS, RunInfo, check_outputs
+from alstm_ros.recordings.sources import SourceOptions, Window, open_source
+
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One source to track.
+
+    Attributes:
+        source: a path, None for a detection file.
+        detections: `det.txt`, None for a path.
+        seqinfo: its `seqinfo.ini`.
+        camera_motion: its `gmc.txt`.
+        options: about the source.
+        frames: which of them; empty for all.
+        outputs: files to write; `{name}` stands for the source's name.
+        config: all parameters.
+        quiet: show no progress.
+    """
+
+    source: Path | None
+    detections: Path | None
+    seqinfo: Path | None
+    camera_motion: Path | None
+    options: SourceOptions
+    frames: str
+    outputs: tuple[str, ...]
+    config: Config
+    quiet: bool
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds this command's options."""
+    parser.add_argument(
+        "source",
+        nargs="*",
+        type=Path,
+        metavar="SOURCE",
+        help="a rosbag2 (folder, .mcap, .db3, also .zstd), a video, a folder of images, "
+        "or a folder with det.txt and seqinfo.ini",
+    )
+    parser.add_argument("--detections", type=Path, metavar="TXT", help="MOTChallenge detections instead of a SOURCE")
+    parser.add_argument("--seqinfo", type=Path, metavar="INI", help="the seqinfo.ini of --detections")
+    parser.add_argument("--camera-motion", type=Path, metavar="TXT", help="the gmc.txt of --detections")
+    parser.add_argument(
+        "--output",
+        action="append",
+        default=[],
+        metavar="OUT",
+        help=f"a file to write; its suffix, one of {', '.join(SINKS)}, names the format; {{name}} stands for the "
+        "source's name; may be repeated",
+    )
+    parser.add_argument("--topic", default="", help="the bag's image topic, where it holds several")
+    parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a folder of images (default 30)")
+    parser.add_argument(
+        "--frames", default="", metavar="A-B", help="only these; first-half and second-half are known too"
+    )
+    parser.add_argument("--json", action="store_true", help="print what was done as one JSON object")
+    add_config(parser)
+    add_jobs(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Tracks.
+
+    Returns:
+        0, or 1 where something could not be read, or 130 when interrupted.
+    """
+    jobs = _jobs(args)
+    done: list[Replayed] = []
+    for replayed in run_all(run_job, jobs, args.jobs, args.dask):
+        done.append(replayed)
+        _tell(replayed)
+        if replayed.interrupted:
+            break
+    if args.json:
+        print_json({"runs": [dataclasses.asdict(item) for item in done]})
+    if any(item.interrupted for item in done):
+        return INTERRUPTED
+    return 1 if any(item.problems for item in done) else 0
+
+
+def run_job(job: Job) -> Replayed:
+    """Tracks one source; must be importable, other processes call it."""
+    source = _open(job)
+    images = not isinstance(source, MotDetections)
+    outputs = [Path(text.replace("{name}", source.name)) for text in job.outputs]
+    check_outputs(outputs, images=images)
+    if images:
+        lanes = Lanes.open(load_detector, job.config)
+        step, classes = image_step(job.config, lanes), lanes.detector.classes
+    else:
+        step, classes = detection_step(job.config), ("pedestrian",)
+    if job.frames:
+        source = Window(source, job.frames)
+    if images:
+        source = ReadAhead(source)
+    info = RunInfo(classes, job.config.output.id_prefix, job.config.detector.score_threshold)
+    return replay(source, step, outputs, info, quiet=job.quiet)
+
+
+def _open(job: Job) -> Source:
+    if job.source is not None:
+        return open_source(job.source, job.options)
+    if job.detections is None or job.seqinfo is None:
+        raise DataError("--detections needs --seqinfo, which holds the frame rate and the number of frames.")
+    return MotDetections(job.detections, job.seqinfo, job.camera_motion)
+
+
+def _jobs(args: argparse.Namespace) -> list[Job]:
+    if bool(args.source) == bool(args.detections):
+        raise DataError("Give either a SOURCE (a bag, a video, a folder of images) or --detections, and not both.")
+    if args.fps <= 0:
+        raise DataError(f"--fps is {args.fps:g}; it must be above 0.")
+    if len(args.source) > 1 and any("{name}" not in text for text in args.output):
+        raise DataError("With several sources each --output must hold {name}, such as 'tracks/{name}.txt'.")
+    check_outputs([Path(text) for text in args.output], images=True)
+    config = config_from(args)
+    several = len(args.source) > 1 and (args.jobs > 1 or args.dask is not None)
+    return [
+        Job(
+            source,
+            args.detections,
+            args.seqinfo,
+            args.camera_motion,
+            SourceOptions(args.topic, args.fps),
+            args.frames,
+            tuple(args.output),
+            config,
+            quiet=several,
+        )
+        for source in args.source or [None]
+    ]
+
+
+def _tell(done: Replayed) -> None:
+    speed = done.frames / done.seconds if done.seconds > 0 else 0.0
+    stopped = ", interrupted" if done.interrupted else ""
+    lines = [f"{done.name}: {done.frames} frames, {done.objects} objects, {speed:.1f} frames/s{stopped}"]
+    lines += [f"  wrote {path}" for path in done.outputs]
+    lines += [f"  problem: {problem}" for problem in done.problems]
+    sys.stderr.write("\n".join(lines) + "\n")

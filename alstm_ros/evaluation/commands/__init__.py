@@ -1,1 +1,0 @@
-"""The `alstm` commands of this part; see `alstm_ros.cli` for what such a module offers."""

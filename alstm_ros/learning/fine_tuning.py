@@ -1,0 +1,133 @@
+"""Training further on a user's own recordings, and whether that helped."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from alstm_ros.association.learned.associator import MODELS
+from alstm_ros.learning.network.onnx_file import export
+from alstm_ros.learning.network.weights import describe, read_model
+from alstm_ros.learning.pseudo_labels.recordings import open_all
+from alstm_ros.learning.run_files import build
+from alstm_ros.learning.train import TrainConfig
+from alstm_ros.learning.validation import Verdict, compare
+
+FINE_TUNING: Mapping[str, object] = {
+    "steps": [120],
+    "batch": 16,
+    "rate": 1e-3,
+    "keep": 0.5,
+    "data.held": 0.2,
+    "data.clips": 40,
+    "data.frames": 200,
+    "data.simulated": 1.0,
+    "data.truth": False,
+    "loss.remember": 1.0,
+    "loss.calm": 0.0,
+    "loss.small": 0.0,
+}
+"""What differs from TrainConfig's defaults when a network is trained further: minutes instead of an hour."""
+LABELLED: Mapping[str, object] = {
+    "steps": [300],
+    "rate": 2e-3,
+    "warm": 20,
+    "data.own": 0.8,
+    "data.clips": 60,
+    "data.truth": True,
+    "loss.remember": 0.3,
+}
+"""What differs from FINE_TUNING where a person labelled frames: they know what the old network does not.
+
+Simulated scenes tell their truth, lest it learn a few people by heart.
+"""
+
+
+def fine_tuning(folder: Path, start: str, values: Mapping[str, object]) -> TrainConfig:
+    """The run of `--from`: FINE_TUNING (and LABELLED), what the files say of their origin, and the user's own values.
+
+    Raises:
+        DataError: the folder holds no bootstrapped recording.
+        ModelError: the start is no network.
+    """
+    fixed = {"data.bootstrapped": str(folder), "start": start}
+    preset = {**FINE_TUNING, **(LABELLED if any(recording.labelled for recording in open_all(folder)) else {})}
+    given = {**preset, **values, **fixed}
+    return build({**about(folder, start, build(given, TrainConfig).data.held), **given}, TrainConfig)
+
+
+def about(folder: Path, start: str, held: float) -> dict[str, str]:
+    """What the fine-tuned file says of its origin.
+
+    Raises:
+        DataError: the folder holds no bootstrapped recording.
+    """
+    recordings = open_all(folder)
+    names = ", ".join(recording.path.stem for recording in recordings)
+    frames = sum(len(recording.parted(held)[0]) for recording in recordings)
+    labelled = sum(recording.labelled for recording in recordings)
+    path = MODELS.get(start, Path(start))
+    base = describe(path) if path.suffix == ".onnx" else {}
+    told = base.get("training_data", "not told")
+    return {
+        "licence": base.get("licence", "not told"),
+        "training_data": f"{told}; then fine-tuned on {frames} frames of its user's recordings ({names}), labelled by "
+        f"'alstm bootstrap' without ground truth, {labelled} frames by a person; simulated scenes",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of a fine-tuned network.
+
+    Attributes:
+        verdict: what the held-out stretches say; None where nothing was held out, or too little.
+        kept: whether the file holds the network as it was.
+        labelled: frames that a person labelled.
+    """
+
+    verdict: Verdict | None
+    kept: bool
+    labelled: int
+
+    def sentences(self, path: Path, start: str) -> str:
+        """What a person is told at the end."""
+        use = f"The model is {path}; use it with association.model: {path}\n"
+        told = f"On held-out stretches of the recordings: {self.verdict}. " if self.verdict else ""
+        if self.kept:
+            why = "Too little was held out to tell" if self.verdict is None else "That is no sure gain"
+            why = "That is a loss" if self.verdict and self.verdict.worse else why
+            return f"{told}{why}, so {path} holds the network as it was ({start}).\n"
+        if self.labelled and not (self.verdict and self.verdict.better):
+            return f"{told}{self.labelled} labelled frames were learned; judge what they brought.\n{use}"
+        return f"{told or 'Nothing was held out; judge the model on other recordings. '}\n{use}".replace(" \n", "\n")
+
+
+def settle(config: TrainConfig, path: Path) -> Settled:
+    """Asks the held-out ends of the recordings, and puts the old network back where they see no sure gain.
+
+    What a person labelled teaches boxes and scores, too, of which these ends say nothing: then a sure loss is needed.
+
+    Args:
+        config: of the run that is finished.
+        path: the file that it made.
+    """
+    recordings = open_all(Path(config.data.bootstrapped)) if config.data.bootstrapped else []
+    labelled = sum(recording.labelled for recording in recordings)
+    ends = [recording.parted(config.data.held)[1] for recording in recordings]
+    before, start = path.with_name("before.onnx"), MODELS.get(config.start, Path(config.start))
+    if not config.data.held or not recordings:
+        return Settled(None, kept=False, labelled=labelled)
+    if start.suffix == ".onnx":
+        shutil.copyfile(start, before)
+    else:
+        export(read_model(config.start), before, {"licence": "not told", "training_data": "not told"})
+    verdict = compare(ends, str(before), str(path), config.seed, config.recorders)
+    kept = verdict.worse or not (verdict.better or labelled) if verdict else not labelled
+    if kept:
+        before.replace(path)
+    else:
+        before.unlink()
+    return Settled(verdict, kept, labelled)

@@ -1,0 +1,1 @@
+"""The Association LSTM as a PyTorch network, its losses, and its file."""

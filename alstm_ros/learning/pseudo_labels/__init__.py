@@ -1,0 +1,1 @@
+"""Labels for recordings that nobody labelled: strict links, joined in hindsight."""

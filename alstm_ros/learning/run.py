@@ -1,0 +1,103 @@
+"""A run of the association's training from its first network to the last, in one process or in several."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import distributed
+from torch.utils.tensorboard import SummaryWriter
+from tqdm import tqdm
+
+from alstm_ros.errors import ConfigError
+from alstm_ros.learning.ensemble import runs
+from alstm_ros.learning.fine_tuning import settle
+from alstm_ros.learning.run_files import build, changed, values_of
+from alstm_ros.learning.train import TrainConfig, Trainer
+
+
+def read(path: Path, changes: Sequence[str]) -> TrainConfig:
+    """A run of the association: its YAML, and changes given as `name=value`.
+
+    Raises:
+        ConfigError: the file or a change cannot be read, or names something unknown.
+    """
+    return build({**values_of(path), **changed(changes)}, TrainConfig)
+
+
+def teach(config: TrainConfig, output: Path, *, as_json: bool) -> int:
+    """Trains the association, each network of the run after the other, and tells what came of it."""
+    with together() as rank:
+        for part, folder in runs(config, output):
+            if rank == 0 and folder != output:
+                sys.stderr.write(f"{folder.name} of {config.members}; the last network learns from all.\n")
+            path, done, latest = train(part, folder)
+        settled = settle(config, path) if rank == 0 else None
+    if settled is not None:
+        if as_json:
+            answer = {"model": str(path), "steps": done, "losses": latest}
+            print(json.dumps(answer | {"held_out": dataclasses.asdict(settled)}))  # noqa: T201  # the answer
+        elif config.data.bootstrapped:
+            sys.stderr.write(settled.sentences(path, config.start))
+        else:
+            sys.stderr.write(f"The model is {path}; use it with association.model: {path}\n")
+    return 0
+
+
+@contextmanager
+def together() -> Iterator[int]:
+    """Joins the processes that torchrun started, where it did; gives this one's number, 0 for one alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield 0
+        return
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield distributed.get_rank()
+    finally:
+        distributed.destroy_process_group()
+
+
+def train(config: TrainConfig, folder: Path) -> tuple[Path, int, dict[str, float]]:
+    """Trains one network; progress goes to stderr, losses to TensorBoard files in the folder.
+
+    Returns:
+        The model, the number of steps, and the last losses.
+    """
+    trainer, latest = Trainer(config, folder), dict[str, float]()
+    with (
+        SummaryWriter(str(folder / "tensorboard")) as board,
+        tqdm(total=sum(config.steps), initial=trainer.done, unit="step", disable=trainer.rank > 0) as bar,
+    ):
+
+        def report(done: int, _total: int, losses: Mapping[str, float]) -> None:
+            latest.update(losses)
+            bar.update(done - bar.n)
+            if done % 20 == 0 and trainer.rank == 0:
+                bar.set_postfix(loss=f"{losses['loss']:.3f}")
+                for name, value in losses.items():
+                    board.add_scalar(f"loss/{name}", value, done)
+
+        return trainer.run(report), trainer.done, latest
+
+
+def refuse_another(checkpoint: Path, config: TrainConfig) -> None:
+    """Refuses to go on with a run that was told something else.
+
+    Raises:
+        ConfigError: the checkpoint is of another run.
+    """
+    if not checkpoint.is_file():
+        return
+    before = torch.load(checkpoint, map_location="cpu", weights_only=True)["config"]
+    now = dataclasses.asdict(config)
+    differing = [name for name in now if now[name] != before.get(name)]
+    if differing:
+        raise ConfigError(
+            f"{checkpoint.parent} holds a run with another '{differing[0]}'; give another --output, or remove it."
+        )

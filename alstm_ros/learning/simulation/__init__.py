@@ -1,0 +1,1 @@
+"""Scenes that nobody filmed, and detectors that err as real ones do."""

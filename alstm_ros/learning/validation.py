@@ -1,0 +1,180 @@
+"""Did fine-tuning help? Asked of recordings that nobody labelled: of their ends, which were not trained on.
+
+Stretches of those ends are made harder as own_clips does it, and the tracker runs over them with the network as it was
+and as it is now. Who is who is known as far as strict tracklets reach, and that gives the accuracy of the association.
+The new network is believed only where it is better by more than the stretches differ; otherwise the old one stays.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.stats import t as student
+
+from alstm_ros.association.learned.associator import open_associator
+from alstm_ros.association.tracker import IdCounter, TrackManager
+from alstm_ros.config import Config
+from alstm_ros.learning.pseudo_labels.augment import Gaps, Hardness, OwnClip, draw_own_clip
+from alstm_ros.learning.pseudo_labels.identities import identities
+from alstm_ros.learning.pseudo_labels.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.recordings import Footage
+from alstm_ros.learning.pseudo_labels.strict_links import Strictness
+from alstm_ros.learning.truth import Certain
+from alstm_ros.recordings.parallel import run_all
+from alstm_ros.types import Detections, Float64, Int64
+
+STRETCH = 30
+"""Frames of a stretch; stretches do not overlap, so that their gains vary independently."""
+STRETCHES, CLIPS = 96, 96
+"""At most so many stretches, evenly chosen; so many clips in all, and at least two of each stretch."""
+HARDNESS = Hardness(steps=(1, 2), gaps=Gaps(share=0.5, longest=2.0))
+"""Gaps as long as tracks are kept for, nearly: where tracklets are hardly interrupted, any network is right."""
+SURE = 0.95
+"""Share of chance gains below a sure one, by Student's distribution: few stretches prove little."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the held-out stretches say.
+
+    Attributes:
+        stretches: how many.
+        before: AssA of the network as it was, %, mean over the stretches.
+        after: of the network as it is now.
+        error: standard error of the difference.
+    """
+
+    stretches: int
+    before: float
+    after: float
+    error: float
+
+    @property
+    def _least(self) -> float:
+        """The smallest difference that is sure."""
+        return float(student.ppf(SURE, self.stretches - 1)) * self.error
+
+    @property
+    def better(self) -> bool:
+        """Whether the network surely got better."""
+        return self.after - self.before > self._least
+
+    @property
+    def worse(self) -> bool:
+        """Whether it surely got worse."""
+        return self.before - self.after > self._least
+
+    def __str__(self) -> str:
+        """The numbers as a sentence's part."""
+        return (
+            f"AssA {self.before:.2f} before, {self.after:.2f} now ({self.after - self.before:+.2f} "
+            f"\u00b1 {self.error:.2f}, {self.stretches} stretches)"
+        )
+
+
+def compare(recordings: Sequence[Footage], before: str, after: str, seed: int, jobs: int = 1) -> Verdict | None:
+    """Judges two networks on the same clips.
+
+    Args:
+        recordings: held-out parts.
+        before: a model, as `association.model` names it,
+        after: and another.
+        seed: of what makes them harder.
+        jobs: processes.
+
+    Returns:
+        The verdict; None where the recordings are too short to tell.
+    """
+    count = sum(1 for _ in _stretches(recordings))
+    if count < 2:
+        return None
+    chosen = set(np.linspace(0, count - 1, min(count, STRETCHES)).round().astype(int).tolist())
+    every = enumerate(_stretches(recordings))
+    stretches = [pairs.at(np.arange(first, first + STRETCH)) for place, (pairs, first) in every if place in chosen]
+    rng = np.random.default_rng([seed, 1])
+    rounds = max(2, CLIPS // len(stretches))
+    clips = [draw_own_clip(rng, [part], STRETCH, HARDNESS) for _ in range(rounds) for part in stretches]
+    found = list(run_all(_judge, [(clip, before, after) for clip in clips], jobs, None))
+    return verdict(np.array(found).reshape(-1, len(stretches), 2))
+
+
+def _stretches(recordings: Sequence[Footage]) -> Iterator[tuple[Pairs, int]]:
+    """What there is to judge by: a part of a recording and the stretch's first frame in it."""
+    for footage in recordings:
+        for pairs in footage.parts():
+            yield from ((pairs, first) for first in range(0, len(pairs) - STRETCH + 1, STRETCH))
+
+
+def verdict(found: Float64) -> Verdict | None:
+    """What accuracies `(clips, stretches, 2)`, before and now, say; None where below two stretches show anybody."""
+    shown = np.isfinite(found).all(axis=2, keepdims=True)
+    count = shown.sum(axis=0)
+    each = np.where(shown, found, 0).sum(axis=0)[count[:, 0] > 0] / count[count[:, 0] > 0]  # (stretches, 2)
+    if len(each) < 2:
+        return None
+    gain = each[:, 1] - each[:, 0]
+    error = float(gain.std(ddof=1)) / math.sqrt(len(gain))
+    return Verdict(len(each), float(each[:, 0].mean()), float(each[:, 1].mean()), error)
+
+
+def _judge(task: tuple[OwnClip, str, str]) -> tuple[float, float]:
+    """AssA of one clip with either model."""
+    clip, before, after = task
+    return association_accuracy(clip, before), association_accuracy(clip, after)
+
+
+def association_accuracy(clip: OwnClip, model: str) -> float:
+    """AssA (Luiten et al., HOTA, IJCV 2021), %, of the tracker on a clip, as far as it is known who is who.
+
+    An id that goes to two objects costs where they certainly are two, not where one may be the other, come back.
+
+    Args:
+        clip: the detections.
+        model: what `association.model` names.
+
+    Returns:
+        The accuracy; NaN where nobody is known.
+    """
+    who = identities(clip.pairs)
+    certain = Certain.of(clip.pairs, who, Strictness().duplicate)
+    ids = followed(clip, model)
+    shown = (who >= 0) & ~clip.hidden
+    return _accuracy(who[shown], ids[shown], certain.apart)
+
+
+def followed(clip: OwnClip, model: str) -> Int64:
+    """`(D,)` the id that each detection of a clip gets, -1 for none."""
+    pairs = clip.pairs
+    config = Config()
+    associator = open_associator(model)() if model else None
+    rules = replace(config, association=replace(config.association, model=""))
+    manager = TrackManager(rules, IdCounter(), associator)
+    features = pairs.features if pairs.features.shape[1] else None
+    every = Detections(pairs.boxes, pairs.scores, pairs.classes, features)
+    sound = (pairs.boxes[:, 2:] > pairs.boxes[:, :2]).all(axis=1) & ~clip.hidden
+    starts = np.searchsorted(pairs.frames, np.arange(len(pairs.stamps_ns) + 1))
+    ids = np.full(len(pairs.frames), -1, np.int64)
+    for frame, stamp_ns in enumerate(pairs.stamps_ns.tolist()):
+        rows = starts[frame] + np.flatnonzero(sound[starts[frame] : starts[frame + 1]])
+        motion = pairs.motion[frame]
+        tracks = manager.update(every[rows], stamp_ns, motion if np.isfinite(motion).all() else None).tracks
+        hit = tracks.detection >= 0
+        ids[rows[tracks.detection[hit]]] = tracks.ids[hit]
+    return ids
+
+
+def _accuracy(who: Int64, ids: Int64, apart: np.ndarray) -> float:
+    """See association_accuracy; `apart` says of any two objects whether they certainly are two."""
+    followed = ids >= 0
+    if not followed.any():
+        return math.nan
+    known, rows = np.unique(ids[followed], return_inverse=True)
+    together = np.zeros((len(apart), len(known)))  # (objects, ids)
+    np.add.at(together, (who[followed], rows.reshape(-1)), 1)
+    length = np.bincount(who, minlength=len(apart)).astype(np.float64)
+    others: Float64 = apart.astype(np.float64) @ together  # detections of certainly other objects under an id
+    each = together / np.maximum(length[:, None] + others, 1)
+    return float(100 * (together * each).sum() / together.sum())

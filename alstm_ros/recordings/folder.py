@@ -1,0 +1,62 @@
+"""A folder of images as a source."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from alstm_ros.pipeline import Frame
+from alstm_ros.recordings.natural_order import natural
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+SECOND = 1_000_000_000
+
+
+def _images(path: Path) -> list[Path]:
+    return sorted(
+        (item for item in path.iterdir() if item.suffix.lower() in SUFFIXES), key=lambda item: natural(item.name)
+    )
+
+
+def is_image_folder(path: Path) -> bool:
+    """Whether the path is a folder that holds an image, or a MOTChallenge sequence with an `img1` that does."""
+    return path.is_dir() and bool(_images(path) or ((path / "img1").is_dir() and _images(path / "img1")))
+
+
+class ImageFolder:
+    """The images of a folder in natural order: `f2.jpg` before `f10.jpg`."""
+
+    def __init__(self, path: Path, fps: float) -> None:
+        """Lists the files.
+
+        Args:
+            path: the folder, or a MOTChallenge sequence whose images lie in `img1`.
+            fps: how many images were taken a second; makes the stamps.
+        """
+        self.name = path.name
+        self.problems: list[str] = []
+        self._files = _images(path) or _images(path / "img1")
+        self._fps = fps
+
+    @property
+    def length(self) -> int:
+        """The number of image files."""
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[tuple[int, Frame]]:
+        """Reads one file after the other."""
+        self.problems.clear()
+        for number, file in enumerate(self._files, 1):
+            try:
+                content = np.fromfile(file, np.uint8)  # imread would fail on names outside of the locale's encoding
+                image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+            except OSError as error:
+                self.problems.append(f"{file.name} cannot be read: {error}.")
+                continue
+            if image is None:
+                self.problems.append(f"{file.name} is no image that can be decoded.")
+                continue
+            yield number, Frame(np.asarray(image, np.uint8), round((number - 1) * SECOND / self._fps))

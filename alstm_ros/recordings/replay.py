@@ -1,0 +1,177 @@
+"""The pipeline over a recording: every frame in order, none dropped, the same bytes every time."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from alstm_ros.association.tracker import IdCounter, TrackManager
+from alstm_ros.config import Config
+from alstm_ros.errors import DataError
+from alstm_ros.options import replace
+from alstm_ros.pipeline import Frame, Pipeline
+from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.frames import AnyFrame, DetectionFrame, Source
+from alstm_ros.recordings.prefetch import walking
+from alstm_ros.recordings.progress import Progress
+from alstm_ros.recordings.sinks import RunInfo, open_sinks
+from alstm_ros.types import Detections, FrameResult
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One frame's way in two halves: the first may begin in later frames before the second of this one has ended.
+
+    Attributes:
+        detect: the first half.
+        track: the second; is given the frames in their order.
+        lanes: work on the first halves of later frames meanwhile; None does one half after the other.
+    """
+
+    detect: Callable[[AnyFrame], Detections]
+    track: Callable[[AnyFrame, Detections], FrameResult]
+    lanes: Lanes | None = None
+
+    def __call__(self, frame: AnyFrame) -> FrameResult:
+        """All of one frame's way."""
+        return self.track(frame, self.detect(frame))
+
+    def detected(self, source: Source) -> Generator[tuple[int, AnyFrame, Detections], None, None]:
+        """Every frame with its number and detections."""
+        if self.lanes is None:
+            with walking(source) as frames:
+                for number, frame in frames:
+                    yield number, frame, self.detect(frame)
+            return
+        with contextlib.closing(self.lanes.walk(source, lambda item: self.detect(item[1]))) as walk:
+            for (number, frame), found in walk:
+                yield number, frame, found
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What a replay did.
+
+    Attributes:
+        name: the source's name.
+        frames: frames that were tracked.
+        objects: ids that were published at least once.
+        seconds: time it took.
+        problems: one sentence for each thing that could not be read.
+        interrupted: whether the user stopped it.
+        outputs: the files that were written.
+    """
+
+    name: str
+    frames: int
+    objects: int
+    seconds: float
+    problems: tuple[str, ...]
+    interrupted: bool
+    outputs: tuple[str, ...]
+
+
+@contextlib.contextmanager
+def stop_politely() -> Iterator[Callable[[], bool]]:
+    """Lets the frame at hand be finished when the user presses ctrl-C; a second one stops at once.
+
+    Yields:
+        Tells whether to stop. Outside of the main thread, which gets no signals, it never does.
+    """
+    asked = False
+
+    def ask(_number: int, _frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def image_step(config: Config, lanes: Lanes) -> Step:
+    """Tracking from images, by the pipeline that the node runs."""
+    # A parameter file may name the robot's cameras; a recording is walked one topic at a time.
+    pipeline = Pipeline(replace(config, {"cameras": ()}), lanes.detector)
+
+    def track(frame: AnyFrame, found: Detections) -> FrameResult:
+        return pipeline.track(_image(frame), found)
+
+    return Step(lambda frame: pipeline.detect([_image(frame)])[0], track, lanes)
+
+
+def _image(frame: AnyFrame) -> Frame:
+    if not isinstance(frame, Frame):
+        raise DataError("A detector needs images; this source holds detections.")
+    return frame
+
+
+def detection_step(config: Config) -> Step:
+    """Tracking from detections that were made before."""
+    tracker = TrackManager(config, IdCounter())
+
+    def track(frame: AnyFrame, found: Detections) -> FrameResult:
+        return tracker.update(found, frame.stamp_ns, _detected(frame).camera_motion)
+
+    return Step(lambda frame: _detected(frame).detections, track)
+
+
+def _detected(frame: AnyFrame) -> DetectionFrame:
+    if not isinstance(frame, DetectionFrame):
+        raise DataError("This source holds images; they need a detector.")
+    return frame
+
+
+def replay(source: Source, step: Step, outputs: list[Path], info: RunInfo, *, quiet: bool = False) -> Replayed:
+    """Walks a source and writes what comes of it.
+
+    Ctrl-C ends it early; the files then hold what was tracked until then.
+
+    Args:
+        source: where frames come from.
+        step: what to do with each.
+        outputs: files to write, by suffix.
+        info: for the files.
+        quiet: show no progress.
+
+    Returns:
+        What was done.
+
+    Raises:
+        DataError: an output cannot be written.
+    """
+    seen: set[int] = set()
+    progress = Progress(source.name, source.length, quiet=quiet)
+    with open_sinks(outputs, info) as sinks:
+        with stop_politely() as stopped, contextlib.closing(step.detected(source)) as detected:
+            for number, frame, found in detected:
+                result = step.track(frame, found)
+                for sink in sinks:
+                    sink.write(number, frame, result)
+                seen.update(result.tracks.ids[result.tracks.published].tolist())
+                progress.step()
+                if stopped():
+                    break
+        progress.close()
+    return Replayed(
+        source.name,
+        progress.done,
+        len(seen),
+        progress.seconds,
+        tuple(source.problems),
+        stopped(),
+        tuple(str(path) for path in outputs),
+    )

@@ -28,7 +28,7 @@ KIND = "association"
 """What the model file's metadata says that it is."""
 VERSION = "3"
 """The layout of inputs and outputs that this code speaks."""
-MODELS = {"default": Path(__file__).resolve().parents[1] / "models" / "association.onnx"}
+MODELS = {"default": Path(__file__).resolve().parents[2] / "models" / "association.onnx"}
 """Names of the files that come with the package."""
 STATES = ("h1", "c1", "h2", "c2")
 

@@ -99,4 +99,5 @@ $(ENV)/.build: $(ENV)/.env $(ENV)/.names $(SOURCES)
 		--install-base $(ENV) --build-base $(BUILD) --base-paths . dev/vision_msgs \
 		--event-handlers console_direct- console_cohesion- --cmake-force-configure --cmake-args -GNinja \
 		-DPython3_EXECUTABLE=$(CURDIR)/$(ENV)/bin/python -DPython3_FIND_VIRTUALENV=ONLY -DBUILD_TESTING=OFF
+	@find $(ENV)/lib/python3.*/site-packages/alstm_ros $(ENV)/share/alstm_ros -xtype l -delete # of files that are gone
 	@touch $@

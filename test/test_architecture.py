@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,16 @@ def test_imports_point_one_way(path: Path) -> None:
                 assert generated or wanted == here or wanted in MAY_IMPORT[here], f"{here} must not import {wanted}"
         home = HOMES.get(top, "ros" if top.endswith(("_msgs", "_srvs")) else here)
         assert home == here, f"{top} belongs to {home}/, not to {path.name}"
+
+
+def test_no_circle_of_imports() -> None:
+    modules = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(["alstm_ros", *path.relative_to(PACKAGE).with_suffix("").parts])
+        modules[name.removesuffix(".__init__")] = path
+    needs = {name: {other for other in imports(path) if other in modules} - {name} for name, path in modules.items()}
+    # What `from package import module` names is the module, not the package's face, unless a face is all that there is.
+    for name, others in needs.items():
+        inner = {other for other in others if any(more.startswith(f"{other}.") for more in others)}
+        needs[name] = others - inner
+    TopologicalSorter(needs).prepare()  # raises CycleError, which names the modules of the circle

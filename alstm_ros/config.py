@@ -120,11 +120,13 @@ class MotionConfig(_Group):
     """`motion.*`: what moves besides the objects."""
 
     camera: str = option(
-        "off",
-        "Whether the camera's own motion is read from the images (image: optical flow of what no object covers) and "
-        "tracks are moved along with it; off is for cameras that stand still.",
-        choices=("off", "image"),
+        "auto",
+        "Where the camera's own motion is read from, which tracks are moved along with. auto: from the images (optical "
+        "flow of what no object covers) while the camera moves, at next to no cost while it stands. image: the same, "
+        "without a look at whether it stands first. none: the camera stands still.",
+        choices=("auto", "image", "none"),
         live=True,
+        spellings=(("off", "none"), (False, "none"), (True, "auto")),  # YAML reads off as false and on as true
     )
 
 

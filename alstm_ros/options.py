@@ -40,6 +40,7 @@ class Option:
         high: largest allowed number, or None.
         choices: the allowed texts; empty where any is.
         live: whether it may change while the node runs.
+        spellings: pairs of what people also write and the choice that it means; YAML reads `off` as false, for one.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Option:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    spellings: tuple[tuple[Value, str], ...] = ()
 
     @property
     def is_list(self) -> bool:
@@ -93,6 +95,9 @@ class Option:
 
     def _check_one(self, value: object) -> Any:  # bool, int, float or str, as `kind` says
         wanted = _KINDS[self.kind][0]
+        for written, meant in self.spellings:
+            if type(value) is type(written) and value == written:
+                return meant
         if wanted is float and isinstance(value, int) and not isinstance(value, bool):
             value = float(value)
         if type(value) is not wanted:
@@ -118,9 +123,10 @@ def option(
     high: float | None = None,
     choices: tuple[str, ...] = (),
     live: bool = False,
+    spellings: tuple[tuple[Value, str], ...] = (),
 ) -> Any:  # stands where a dataclass field's default stands, like dataclasses.field
     """Declares a parameter as the default of a dataclass field; see Option for the parts."""
-    extra = {"doc": doc, "low": low, "high": high, "choices": choices, "live": live}
+    extra = {"doc": doc, "low": low, "high": high, "choices": choices, "live": live, "spellings": spellings}
     return dataclasses.field(default=default, metadata={"option": extra})
 
 

@@ -72,10 +72,9 @@ class Pipeline:
             ids: where ids come from, so that they can go on over several pipelines; a new counter when None.
         """
         self._detector = detector
-        self._config = config
         ids = ids or IdCounter()
         self._trackers = {camera: TrackManager(config, ids) for camera in config.cameras or ("",)}
-        self._motions = {camera: CameraMotion() for camera in self._trackers}
+        self._motions = {camera: CameraMotion(config.motion.camera) for camera in self._trackers}
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -102,19 +101,16 @@ class Pipeline:
 
     def track(self, frame: Frame, detections: Detections) -> FrameResult:
         """The second half: takes a frame's detections into its camera's tracks."""
-        motion = self._motions[frame.camera]
-        if self._config.motion.camera == "off":
-            motion.reset()
-            return self._trackers[frame.camera].update(detections, frame.stamp_ns)
-        moved = motion(frame.image, detections.boxes, frame.stamp_ns)
+        moved = self._motions[frame.camera](frame.image, detections.boxes, frame.stamp_ns)
         return self._trackers[frame.camera].update(detections, frame.stamp_ns, moved)
 
     def configure(self, config: Config) -> None:
         """Takes over the parameters that may change while running; tracks and ids stay."""
-        self._config = config
         self._detector.configure(config)
         for tracker in self._trackers.values():
             tracker.configure(config)
+        for motion in self._motions.values():
+            motion.configure(config.motion.camera)
 
     def reset(self) -> None:
         """Ends every track; ids go on from where they were."""

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="learning needs torch")
 
 import torch
-from test_learning_remember import batch_of, network, own
+from test_learning_distillation import batch_of, network, own
 from test_learning_train import ROOT, SMALL, config
 
 from alstm_ros.association.learned.associator import open_associator

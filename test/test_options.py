@@ -33,6 +33,14 @@ class Outer:
         validate(self)
 
 
+def test_what_people_also_write_means_a_choice() -> None:
+    known = Option("camera", "str", "auto", "", choices=("auto", "none"), spellings=(("off", "none"), (False, "none")))
+    assert [known.check(value) for value in ("off", False, "none", "auto")] == ["none", "none", "none", "auto"]
+    for value in (0, "Off", True, None):
+        with pytest.raises(ConfigError, match="it must be one of 'auto', 'none'"):
+            known.check(value)
+
+
 def test_every_option_is_found_with_its_dotted_name() -> None:
     found = options(Outer)
     assert list(found) == ["count", "mode", "on", "sizes", "inner.rate", "inner.names"]

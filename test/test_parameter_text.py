@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alstm_ros import cli
+from alstm_ros.config import Config
 from alstm_ros.errors import ConfigError
+from alstm_ros.options import replace
 from alstm_ros.parameter_text import assigned, load, parse
 
 
@@ -34,6 +36,13 @@ def test_the_nodes_yaml_is_read_and_later_parts_win(tmp_path: Path) -> None:
     config = load(write(tmp_path, text))
     assert (config.tracks.lost_seconds, config.tracks.confirm_hits) == (4.0, 3)
     assert config.cameras == ("front", "rear")
+
+
+@pytest.mark.parametrize(("word", "meant"), [("off", "none"), ("false", "none"), ("none", "none"), ("on", "auto")])
+def test_yaml_reads_off_as_false_and_it_still_means_none(tmp_path: Path, word: str, meant: str) -> None:
+    text = f"/**: {{ros__parameters: {{motion: {{camera: {word}}}}}}}"
+    assert load(write(tmp_path, text)).motion.camera == meant
+    assert replace(Config(), assigned([f"motion.camera={word}"], "")).motion.camera == meant
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ def idle() -> bool:
     return not any(thread.name.startswith(("read-ahead", "lane")) for thread in threading.enumerate())
 
 
-@pytest.mark.parametrize("camera", ["off", "image"])
+@pytest.mark.parametrize("camera", ["none", "image", "auto"])
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_same_bytes_with_and_without_lanes(bag: Path, tmp_path: Path, camera: str, count: int) -> None:
     config = change(Config(), {"motion.camera": camera})

@@ -153,6 +153,12 @@ def test_a_refused_parameter_at_start_ends_it_with_a_sentence(number: int) -> No
     assert "Traceback" not in node.log
 
 
+def test_off_at_start_means_that_the_camera_stands(ros: Ros, number: int) -> None:
+    given = {**QUICK, "motion.camera": "off", "autostart": False}
+    with running(number, "-r", "image:=/apart", name="standing", parameters=given) as node:
+        assert ros.get("standing", "motion.camera") == "none", node.log
+
+
 def test_a_misspelt_parameter_at_start_is_named_and_without_autostart_nothing_starts(ros: Ros, number: int) -> None:
     given: dict[str, object] = {**QUICK, "tracks.hi_score": 0.5, "cameras": "[]", "autostart": False}
     with running(number, "-r", "image:=/apart", name="misspelt", parameters=given) as node:

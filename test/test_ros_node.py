@@ -164,6 +164,14 @@ def test_ros2_param_set_answers_with_the_same_sentences(ros: Ros, node: NodeProc
     assert node.alive
 
 
+def test_off_means_that_the_camera_stands(ros: Ros, node: NodeProcess) -> None:
+    """The command line sends false for off; a dump of the parameters, which says none, can be loaded again."""
+    for value in (False, "off"):
+        assert ros.set("alstm", motion__camera=value)[0]
+        assert ros.get("alstm", "motion.camera") == "none"
+    assert ros.set("alstm", motion__camera="auto")[0], node.log
+
+
 def test_parameters_set_at_once_are_taken_all_or_none(ros: Ros, node: NodeProcess) -> None:
     before = ros.get("alstm", "detector.nms_threshold")
     done, reason = ros.set("alstm", detector__nms_threshold=0.3, tracks__high_score=7.0)

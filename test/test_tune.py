@@ -183,7 +183,7 @@ def test_what_a_detector_would_drop_can_be_chosen_later(vtest: Path, tmp_path: P
             np.testing.assert_array_equal(found.scores, want.scores)
 
 
-@pytest.mark.parametrize("camera", ["off", "image"])
+@pytest.mark.parametrize("camera", ["none", "image", "auto"])
 def test_cached_detections_give_the_tracks_of_the_images(
     camera: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -203,7 +203,7 @@ def test_cached_detections_give_the_tracks_of_the_images(
     for _ in range(2):  # made, and read from the disk
         cached = detect_all(open_source(bag), config, Blobs, bag, tmp_path / "cache", quiet=True, whole=True)
         moved = [frame.camera_motion is not None for _, frame in cached.frames]
-        assert any(moved) == (camera == "image")
+        assert any(moved) == (camera != "none")
         found = tracks_of(cached, config)
         shown = [tracks.boxes[tracks.published] for tracks in want]
         np.testing.assert_array_equal(found.boxes, np.concatenate(shown))

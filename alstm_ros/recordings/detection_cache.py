@@ -121,12 +121,10 @@ class DetectedSource:
                     pieces.keep(self.classes)
 
     def _detected(self, lanes: Lanes, frames: Iterator[tuple[int, AnyFrame]]) -> Generator[Numbered, None, None]:
-        follower = CameraMotion() if self.config.motion.camera == "image" else None
+        follower = CameraMotion(self.config.motion.camera)
         with contextlib.closing(lanes.walk(frames, lambda item: lanes.detector([_image(item[1])])[0])) as walk:
             for (number, frame), found in walk:
-                moved = None
-                if follower is not None:
-                    moved = follower(_image(frame), select(found, self.config).boxes, frame.stamp_ns)
+                moved = follower(_image(frame), select(found, self.config).boxes, frame.stamp_ns)
                 yield number, DetectionFrame(found, frame.stamp_ns, moved)
 
 
@@ -181,7 +179,7 @@ def _key(path: Path, wide: Config, config: Config) -> str:
     facts = [(str(item.resolve()), item.stat().st_size, item.stat().st_mtime_ns) for item in files]
     model = Path(wide.detector.model)
     age = model.stat().st_mtime_ns if model.is_file() else 0
-    moved = dataclasses.asdict(config) if config.motion.camera == "image" else {}  # seen where no object was detected
+    moved = dataclasses.asdict(config) if config.motion.camera != "none" else {}  # seen where no object was detected
     text = json.dumps([3, facts, dataclasses.asdict(wide.detector), age, moved.get("motion"), moved.get("detector")])
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 

@@ -22,7 +22,7 @@ _Loader.add_implicit_resolver(
 )
 
 
-def parse(text: str) -> object:
+def parse_yaml(text: str) -> object:
     """The value that a YAML text holds.
 
     Raises:
@@ -34,14 +34,14 @@ def parse(text: str) -> object:
         raise ConfigError(str(error)) from error
 
 
-def read(path: Path) -> object:
+def read_yaml(path: Path) -> object:
     """The value that a YAML file holds.
 
     Raises:
         ConfigError: it cannot be read, or is no YAML.
     """
     try:
-        return parse(path.read_text(encoding="utf-8"))
+        return parse_yaml(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ConfigError(f"The parameter file {path} cannot be read: {error}") from error
 
@@ -62,13 +62,13 @@ def assigned(words: Sequence[str], example: str) -> dict[str, object]:
         if not equals:
             raise ConfigError(f"'{word}' lacks its '='; it must look like {example}.")
         try:
-            changes[name] = parse(value) if value else ""  # what a shell leaves of NAME=""
+            changes[name] = parse_yaml(value) if value else ""  # what a shell leaves of NAME=""
         except ConfigError as error:
             raise ConfigError(f"The value in '{word}' cannot be read: {error}") from error
     return changes
 
 
-def load(path: Path, base: Config | None = None) -> Config:
+def load_config(path: Path, base: Config | None = None) -> Config:
     """Reads the YAML file that the node takes: any `<node>: ros__parameters:`, `/**` among them, later ones winning.
 
     Args:
@@ -81,7 +81,7 @@ def load(path: Path, base: Config | None = None) -> Config:
     Raises:
         ConfigError: the file cannot be read, is no such YAML, or holds an unknown or refused parameter.
     """
-    tree = read(path)
+    tree = read_yaml(path)
     changes: dict[str, object] = {}
     for node, body in tree.items() if isinstance(tree, Mapping) else ():
         if not isinstance(body, Mapping) or not isinstance(body.get("ros__parameters"), Mapping):

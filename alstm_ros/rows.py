@@ -10,9 +10,7 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from alstm_ros.types import FrameResult
-
-SECOND = 1_000_000_000
+from alstm_ros.types import SECOND, FrameResult
 
 
 class Box(NamedTuple):

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from alstm_ros.errors import DataError
 
+SECOND = 1_000_000_000
+"""Nanoseconds in a second: stamps and durations are whole nanoseconds."""
+
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 Int64 = NDArray[np.int64]

@@ -25,10 +25,10 @@ from alstm_ros.association.learned.associator import LearnedAssociator, open_ass
 from alstm_ros.association.learned.features import APPEARANCE
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
-from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
+from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare_sequence, summary
 from alstm_ros.learning.simulation.detector_noise import Noise
 from alstm_ros.options import replace
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.types import Float32, Int64
 from bench.association_data import (
     Case,
@@ -81,7 +81,7 @@ def ours(make_associator: Callable[[], Associator] | None, trust: float | None =
         columns = [np.concatenate(column) for column in zip(*rows, strict=True)]
         numbers, ids, boxes, scores = columns
         ones = np.ones(len(ids), np.int64)
-        labels = make(numbers, ids, boxes, scores, ones, length=len(case.frames))
+        labels = make_labels(numbers, ids, boxes, scores, ones, length=len(case.frames))
         return Output(labels, times, judge.found)
 
     return run
@@ -126,7 +126,7 @@ def score(cases: Sequence[Case], run: Contestant, bar: tqdm) -> dict[str, float]
     outputs, results = [], {}
     for case in cases:
         outputs.append(run(case))
-        results[case.name] = evaluate(prepare(case.truth, outputs[-1].labels, case.benchmark))
+        results[case.name] = evaluate(prepare_sequence(case.truth, outputs[-1].labels, case.benchmark))
         bar.update()
     scores = summary(combine(results))
     times = np.concatenate([output.times for output in outputs])

@@ -16,7 +16,7 @@ from alstm_ros.learning.data import split
 from alstm_ros.learning.simulation.detector_noise import Detector, Noise, draw_noise
 from alstm_ros.learning.simulation.scenes import Scene, read_scene
 from alstm_ros.learning.simulation.world import simulate
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.recordings.mot import MotDetections, read_labels
 from alstm_ros.types import Affine, Detections, Int64
 
@@ -151,7 +151,7 @@ def simulated(scene: Scene, noise: Noise, seed: int) -> Case:
         Frame(detector(k)[0], int(stamp), affine)
         for k, (stamp, affine) in enumerate(zip(scene.stamps_ns, affines, strict=True))
     )
-    truth = make(
+    truth = make_labels(
         scene.frames + 1, scene.ids, scene.boxes, np.ones(len(scene.ids)), scene.classes + 1, length=len(scene)
     )
     fps = 1e9 / float(np.median(np.diff(scene.stamps_ns)))
@@ -175,7 +175,7 @@ def crowd(count: int, frames: int) -> Case:
         )
         merged.append(Frame(together[np.arange(min(count, len(together)))], round(k * 1e9 / 30), None))
     nothing = np.zeros(0, np.int64)
-    truth = make(nothing, nothing, np.zeros((0, 4)), np.zeros(0), nothing, length=frames)
+    truth = make_labels(nothing, nothing, np.zeros((0, 4)), np.zeros(0), nothing, length=frames)
     return Case("crowd", "none", tuple(merged), truth, 30.0)
 
 

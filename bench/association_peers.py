@@ -11,7 +11,7 @@ import numpy as np
 import supervision
 import trackers
 
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 from bench.association_data import Case
 
 
@@ -45,7 +45,7 @@ def peer(start: Callable[[], Any]) -> Callable[[Case], Any]:
         blank = (np.zeros(0, int), np.zeros(0, int), np.zeros((0, 4)), np.zeros(0))
         columns = [np.concatenate(column) for column in zip(blank, *rows, strict=True)]
         numbers, ids, boxes, scores = columns
-        labels = make(numbers, ids, boxes, scores, np.ones(len(ids), np.int64), length=len(case.frames))
+        labels = make_labels(numbers, ids, boxes, scores, np.ones(len(ids), np.int64), length=len(case.frames))
         return PeerOutput(labels, times)
 
     return run

@@ -8,7 +8,7 @@ import numpy as np
 
 from alstm_ros.boxes import iou
 from alstm_ros.evaluation.average_precision import average_precision
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.types import Detections
 from bench.association_data import Case
 
@@ -71,7 +71,9 @@ def raw_labels(case: Case) -> Labels:
     numbers = np.repeat(np.arange(1, len(counts) + 1), counts)
     boxes = np.concatenate([frame.detections.boxes for frame in case.frames])
     scores = np.concatenate([frame.detections.scores for frame in case.frames])
-    return make(numbers, np.arange(sum(counts)), boxes, scores, np.ones(sum(counts), np.int64), length=len(counts))
+    return make_labels(
+        numbers, np.arange(sum(counts)), boxes, scores, np.ones(sum(counts), np.int64), length=len(counts)
+    )
 
 
 def drawn(rows: Sequence[dict[str, float]], base: Sequence[dict[str, float]]) -> dict[str, float]:

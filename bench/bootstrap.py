@@ -31,7 +31,7 @@ from alstm_ros.learning.pseudo_labels.stitch import stitch
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.learning.simulation.detector_noise import Detector, Noise
 from alstm_ros.learning.simulation.scenes import read_scene
-from alstm_ros.recordings.detection_cache import detect_all
+from alstm_ros.recordings.detection_cache import DetectedSource, detect_all
 from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.recordings.mot import MotDetections, read_labels
 from alstm_ros.recordings.video import Video
@@ -83,7 +83,7 @@ def dancetrack(data: Path, count: int, label: Labelled) -> Purity:
 def vtest(data: Path, video: Path, label: Labelled) -> Purity:
     """The default detector's detections."""
     with tempfile.TemporaryDirectory() as folder:
-        cached = detect_all(Video(video, 10), Config(), load, video, Path(folder), quiet=True)
+        cached = detect_all(DetectedSource(Video(video, 10), Config(), load, video, Path(folder), quiet=True))
     truth = read_labels(data / "pets09-s2l1" / "gt.txt", truth=True)
     return purity(label(cached.frames), truth)
 

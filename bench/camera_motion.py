@@ -28,9 +28,9 @@ from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
+from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare_sequence, summary
 from alstm_ros.options import replace
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.recordings.mot import read_labels
 from alstm_ros.types import Affine, Detections, Float64, Image
 
@@ -118,7 +118,7 @@ def truth_of(path: Path, ways: list[Float64], *, shaken: bool) -> Labels:
     area, left = (np.prod(b[:, 2:] - b[:, :2], axis=1) for b in (boxes, clipped))
     inside = left >= 0.5 * area
     kept = truth.select(inside)
-    return make(kept.frames, kept.ids, clipped[inside], kept.scores, kept.classes, length=len(ways))
+    return make_labels(kept.frames, kept.ids, clipped[inside], kept.scores, kept.classes, length=len(ways))
 
 
 def track(seen: list[Seen], motion: Callable[[Seen], Affine | None], config: Config, truth: Labels) -> dict[str, float]:
@@ -130,8 +130,8 @@ def track(seen: list[Seen], motion: Callable[[Seen], Affine | None], config: Con
         count = int(shown.sum())
         rows.append((np.full(count, number + 1), tracks.ids[shown], tracks.boxes[shown], tracks.scores[shown]))
     numbers, ids, boxes, scores = (np.concatenate(column) for column in zip(*rows, strict=True))
-    labels = make(numbers, ids, boxes, scores, np.ones(len(ids), np.int64), length=len(seen))
-    found = summary(combine({"video": evaluate(prepare(truth, labels, "none"))}))
+    labels = make_labels(numbers, ids, boxes, scores, np.ones(len(ids), np.int64), length=len(seen))
+    found = summary(combine({"video": evaluate(prepare_sequence(truth, labels, "none"))}))
     return {name: float(found[name]) for name in SHOWN}
 
 

@@ -37,7 +37,7 @@ from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.learning.run_files import changed
 from alstm_ros.learning.train import Trainer
 from alstm_ros.options import replace
-from alstm_ros.recordings.detection_cache import detect_all
+from alstm_ros.recordings.detection_cache import DetectedSource, detect_all
 from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.recordings.mot import read_labels
 from alstm_ros.recordings.sparse_labels import SparseLabels
@@ -52,7 +52,7 @@ SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50")
 def vtest(data: Path, video: Path, cache: Path, detector: str) -> list[Case]:
     """The video as a detector sees it, features included."""
     config = replace(Config(), {"detector.model": detector})
-    cached = detect_all(Video(video, 10), config, load, video, cache, quiet=True)
+    cached = detect_all(DetectedSource(Video(video, 10), config, load, video, cache, quiet=True))
     least = config.detector.score_threshold
     frames = tuple(
         Frame(item.detections[item.detections.scores >= least], item.stamp_ns, None) for _, item in cached.frames

@@ -35,10 +35,10 @@ from mcap.writer import Writer as McapWriter
 from alstm_ros.config import Config
 from alstm_ros.detection import load
 from alstm_ros.options import replace as change
-from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.interfaces import typestore
 from alstm_ros.recordings.mot import MotDetections
-from alstm_ros.recordings.prefetch import ReadAhead
+from alstm_ros.recordings.prefetch import Prefetched
 from alstm_ros.recordings.replay import detection_step, image_step, replay
 from alstm_ros.recordings.sinks import RunInfo
 from alstm_ros.recordings.sources import Window
@@ -83,7 +83,7 @@ def detections(folder: Path, model: str) -> dict[str, Any]:
 def video(path: Path, count: int, model: str, repeats: int) -> dict[str, Any]:
     """What decoding, tracking and writing add to the detector."""
     config = change(Config(), {"association.model": model})
-    detector, lanes = load(config), Lanes.open(load, config)
+    detector, pool = load(config), DetectorPool.open(load, config)
     frames = [frame for _, frame in islice(Video(path, 10), count)]
 
     def in_memory() -> None:
@@ -97,8 +97,8 @@ def video(path: Path, count: int, model: str, repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as out:
 
         def everything() -> None:
-            part = ReadAhead(Window(Video(path, 10), f"1-{count}"))
-            replay(part, image_step(config, lanes), [Path(out) / "x.txt"], RunInfo(detector.classes))
+            part = Prefetched(Window(Video(path, 10), f"1-{count}"))
+            replay(part, image_step(config, pool), [Path(out) / "x.txt"], RunInfo(detector.classes))
 
         in_memory()  # the first call fills caches
         turns = [[timed(work) for work in (in_memory, decoded, everything)] for _ in range(repeats)]
@@ -117,9 +117,9 @@ def video(path: Path, count: int, model: str, repeats: int) -> dict[str, Any]:
 
 def bits(path: Path) -> dict[str, Any]:
     """Whether several frames at once, each on one thread, come out as one by one on several threads."""
-    detector, lanes = load(Config()), Lanes.open(load, Config())
+    detector, pool = load(Config()), DetectorPool.open(load, Config())
     frames = differing = found = 0
-    for (_, frame), many in lanes.walk(Video(path, 10), lambda item: lanes.detector([item[1].image])[0]):
+    for (_, frame), many in pool.walk(Video(path, 10), lambda item: pool.detector([item[1].image])[0]):
         [one] = detector([frame.image])
         same = (getattr(one, name).tobytes() == getattr(many, name).tobytes() for name in FIELDS)
         frames, differing, found = frames + 1, differing + (not all(same)), found + len(one)

@@ -29,7 +29,8 @@ from tqdm import tqdm
 
 from alstm_ros.drawing import Mark, Overlay
 from alstm_ros.errors import AlstmError, DataError
-from alstm_ros.recordings.video import Video, VideoWriter
+from alstm_ros.recordings.video import Video
+from alstm_ros.recordings.video_sink import VideoWriter
 from alstm_ros.ros.transport import SETTING, VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]

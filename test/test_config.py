@@ -9,7 +9,7 @@ import pytest
 from alstm_ros.config import Config
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import options, replace
-from alstm_ros.parameter_text import load
+from alstm_ros.parameter_text import load_config
 from alstm_ros.reference import markdown_text, yaml_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -26,9 +26,9 @@ def test_the_committed_page_is_the_generated_one() -> None:
 
 
 def test_the_yaml_holds_every_parameter_with_its_default() -> None:
-    assert load(ROOT / "config" / "alstm.yaml") == Config()
+    assert load_config(ROOT / "config" / "alstm.yaml") == Config()
     changed = replace(Config(), {"tracks.lost_seconds": 9.0, "cameras": ["a"], "output.id_prefix": "x"})
-    assert load(ROOT / "config" / "alstm.yaml", changed) == Config()  # so every one of them stands in it
+    assert load_config(ROOT / "config" / "alstm.yaml", changed) == Config()  # so every one of them stands in it
 
 
 def test_every_parameter_has_a_description_and_numbers_have_a_range() -> None:

@@ -21,7 +21,7 @@ from alstm_ros.options import replace
 from alstm_ros.pipeline import Frame, Pipeline
 from alstm_ros.recordings import detection_cache
 from alstm_ros.recordings.detection_cache import CLASSES, DetectedSource
-from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.replay import image_step
 from alstm_ros.recordings.sources import Window, open_source
 
@@ -31,9 +31,9 @@ FIELDS = ("boxes", "scores", "classes", "features")
 def test_one_thread_a_frame_gives_the_bits_that_several_threads_give(vtest: Path) -> None:
     """The live node has `engine.threads` on each frame; `bench/track.py --part bits` compares all frames."""
     live = load(replace(Config(), {"engine.threads": 2}))
-    lanes = Lanes.open(load, replace(Config(), {"engine.threads": 2}))
-    assert lanes.count == 2
-    step = image_step(Config(), lanes)
+    pool = DetectorPool.open(load, replace(Config(), {"engine.threads": 2}))
+    assert pool.count == 2
+    step = image_step(Config(), pool)
     for _, frame, found in step.detected(Window(open_source(vtest), "1-8")):
         assert isinstance(frame, Frame)
         [wanted] = live([frame.image])
@@ -43,7 +43,7 @@ def test_one_thread_a_frame_gives_the_bits_that_several_threads_give(vtest: Path
 
 
 def test_the_tracks_of_a_video_are_the_live_ones(vtest: Path) -> None:
-    pipeline, step = Pipeline(Config(), load(Config())), image_step(Config(), Lanes.open(load, Config()))
+    pipeline, step = Pipeline(Config(), load(Config())), image_step(Config(), DetectorPool.open(load, Config()))
     for _, frame, found in step.detected(Window(open_source(vtest), "1-6")):
         assert isinstance(frame, Frame)
         now, wanted = step.track(frame, found).tracks, pipeline.process(frame).tracks
@@ -51,15 +51,15 @@ def test_the_tracks_of_a_video_are_the_live_ones(vtest: Path) -> None:
         assert now.ids.tolist() == wanted.ids.tolist()
 
 
-def test_as_many_lanes_as_threads() -> None:
+def test_as_many_frames_at_once_as_threads() -> None:
     opened = []
 
     def open_blobs(config: Config) -> Blobs:
         opened.append(config.engine)
         return Blobs(config)
 
-    assert Lanes.open(open_blobs, replace(Config(), {"engine.threads": 3})).count == 3
-    assert Lanes.open(open_blobs, replace(Config(), {"engine.threads": 0})).count >= 1
+    assert DetectorPool.open(open_blobs, replace(Config(), {"engine.threads": 3})).count == 3
+    assert DetectorPool.open(open_blobs, replace(Config(), {"engine.threads": 0})).count >= 1
     assert opened == [EngineConfig(threads=1)] * 2
 
 

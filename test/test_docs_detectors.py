@@ -13,7 +13,7 @@ import pytest
 
 from alstm_ros import cli
 from alstm_ros.detection.decoders import DECODERS
-from alstm_ros.parameter_text import load
+from alstm_ros.parameter_text import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "detectors.md").read_text(encoding="utf-8")
@@ -62,7 +62,7 @@ def test_the_example_runs_as_it_stands(folder: Path, capsys: pytest.CaptureFixtu
 def test_the_yaml_is_taken(tmp_path: Path) -> None:
     [text] = blocks("yaml")
     (tmp_path / "alstm.yaml").write_text(text)
-    config = load(tmp_path / "alstm.yaml")
+    config = load_config(tmp_path / "alstm.yaml")
     assert config.detector.model == "my_detector.onnx"
     assert config.detector.classes == ("cat", "dog")
 

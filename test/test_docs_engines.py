@@ -18,7 +18,7 @@ from alstm_ros import cli, detection
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config, DetectorConfig, EngineConfig
 from alstm_ros.engines import tensorrt_api
-from alstm_ros.parameter_text import load
+from alstm_ros.parameter_text import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 TEXT = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 def test_the_yaml_is_taken_and_shows_the_defaults(tmp_path: Path) -> None:
     [text] = blocks("yaml")
     (tmp_path / "alstm.yaml").write_text(text)
-    assert load(tmp_path / "alstm.yaml").engine == EngineConfig()
+    assert load_config(tmp_path / "alstm.yaml").engine == EngineConfig()
 
 
 def test_the_program_runs() -> None:

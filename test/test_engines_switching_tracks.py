@@ -12,7 +12,7 @@ from tiny_models import FEATURES, HIDDEN, PAIR, assert_same, paint, painted_dete
 from alstm_ros.config import Config, DetectorConfig
 from alstm_ros.detection.detector import Detector
 from alstm_ros.pipeline import Frame, Pipeline
-from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.replay import image_step
 
 
@@ -68,7 +68,7 @@ def test_a_replay_waits_for_the_switch(make_world: Callable[..., World]) -> None
     world = make_world(painted_detector())
     threading.Timer(0.2, world.gate.set).start()
     config = Config(detector=DetectorConfig(score_threshold=0.5))
-    step = image_step(config, Lanes(Detector(world.engine, config, "painted")))
+    step = image_step(config, DetectorPool(Detector(world.engine, config, "painted")))
     assert world.switched()
     ran = len(world.module.ran)
     for frame in street(3):

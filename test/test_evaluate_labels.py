@@ -17,7 +17,7 @@ from alstm_ros import cli
 from alstm_ros.commands import track as command
 from alstm_ros.errors import DataError
 from alstm_ros.recordings.labels import Labels
-from alstm_ros.recordings.sparse_labels import SparseLabels, compress, pick, read_sparse, write_coco, write_mot
+from alstm_ros.recordings.sparse_labels import SparseLabels, every_nth, keep_frames, read_sparse, write_coco, write_mot
 
 
 def alstm(*arguments: object) -> int:
@@ -41,7 +41,7 @@ def test_what_is_written_is_read(tmp_path: Path, layout: str) -> None:
         ("person", "car"),
         labels.length,
     )
-    sparse = pick(SparseLabels("walk", named, np.arange(1, 41), 10.0, 640, 480), 8)
+    sparse = every_nth(SparseLabels("walk", named, np.arange(1, 41), 10.0, 640, 480), 8)
     assert sparse.frames.tolist() == [1, 9, 17, 25, 33]
     path = tmp_path / ("labels.json" if layout == "coco" else "labels")
     (write_coco if layout == "coco" else write_mot)(sparse, path)
@@ -55,7 +55,7 @@ def test_what_is_written_is_read(tmp_path: Path, layout: str) -> None:
 
 def test_compress_keeps_the_labelled_frames() -> None:
     labels = walk(20, {1: (1, 20), 2: (5, 10)})
-    part = compress(labels, np.array([2, 6, 19]))
+    part = keep_frames(labels, np.array([2, 6, 19]))
     assert (part.length, part.frames.tolist(), part.ids.tolist()) == (3, [1, 2, 2, 3], [1, 1, 2, 1])
     np.testing.assert_array_equal(part.boxes[0], labels.boxes[labels.frames == 2][0])
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from alstm_ros.commands.evaluate import Task, judge_task
+from alstm_ros.commands.evaluate import ScoringTask, judge_task
 from alstm_ros.evaluation.pairing import Pair, find_truths
 from alstm_ros.evaluation.scoring import Judged, total
 from alstm_ros.recordings.mot import MotDetections
@@ -69,7 +69,7 @@ def test_peers_on_mot17(shared: Path, tmp_path: Path, peer: str) -> None:
     for name, truth in truths.items():
         output = tmp_path / f"{name}.txt"
         run_peer(makers()[peer], truth.parent, output)
-        judged.append(judge_task(Task(Pair(name, truth, output), "auto", "second-half", "", "")))
+        judged.append(judge_task(ScoringTask(Pair(name, truth, output), "auto", "second-half", "", "")))
     numbers = total(judged).numbers
     assert [numbers[name] for name in NUMBERS] == pytest.approx(PEERS[peer], abs=0.05)
     for item in judged:  # our own walk through the matches finds the very switches that TrackEval counts
@@ -82,7 +82,7 @@ def test_motmetrics_example() -> None:
         pytest.skip("the package 'motmetrics', which carries the example, is not installed")
     folder = Path(spec.origin).parent / "data" / "TUD-Campus"
     pair = Pair("TUD-Campus", folder / "gt.txt", folder / "test.txt")
-    judged = judge_task(Task(pair, "auto", "", "", ""))
+    judged = judge_task(ScoringTask(pair, "auto", "", "", ""))
     numbers = judged.score.numbers
     # From motmetrics' README, section on MOTChallenge metrics.
     published = {"IDF1": 55.8, "IDP": 73.0, "IDR": 45.1, "MOTA": 52.6, "MOTP": 100 - 27.7}

@@ -13,7 +13,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from walked_labels import evaluate, walk, write_text
 
 from alstm_ros.errors import DataError
-from alstm_ros.evaluation.scoring import judge
+from alstm_ros.evaluation.scoring import score_sequence
 from alstm_ros.recordings.interfaces import typestore
 from alstm_ros.recordings.labels import Labels
 from alstm_ros.recordings.track_files import align, read_result, read_truth
@@ -82,7 +82,7 @@ def test_frames_without_truth_are_told(tmp_path: Path) -> None:
     target = read_truth(detections_bag(tmp_path / "truth", truth, every=3))
     result = align(target, read_result(detections_bag(tmp_path / "result", truth)))
     assert result.labels.length == target.labels.length == 10
-    assert judge(target, result, "none").score.numbers["MOTA"] == 100
+    assert score_sequence(target, result, "none").score.numbers["MOTA"] == 100
     assert result.problems == ("20 frames of result have no ground truth and are left out.",)
 
 

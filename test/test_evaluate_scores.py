@@ -8,15 +8,15 @@ from walked_labels import renamed, walk
 
 from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.evaluation.compare import paired_bootstrap, parse_requirements
-from alstm_ros.evaluation.scoring import Judged, judge, total
-from alstm_ros.recordings.labels import Labels, make
-from alstm_ros.recordings.track_files import Recording
+from alstm_ros.evaluation.scoring import Judged, score_sequence, total
+from alstm_ros.recordings.labels import Labels, make_labels
+from alstm_ros.recordings.track_files import SequenceTracks
 
 BOX = (10.0, 20.0, 40.0, 100.0)
 
 
 def judged(truth: Labels, found: Labels, benchmark: str = "none", raw: Labels | None = None) -> Judged:
-    return judge(Recording("s", truth), Recording("s", found, raw), benchmark)
+    return score_sequence(SequenceTracks("s", truth), SequenceTracks("s", found, raw), benchmark)
 
 
 def test_perfect_result_is_perfect() -> None:
@@ -51,7 +51,7 @@ def test_switch_after_a_gap() -> None:
 def test_flicker_is_the_second_difference_over_height() -> None:
     truth = walk(40, {1: (1, 40)}, height=80)
     wobble = np.where(truth.frames % 2 == 0, 1.0, -1.0)[:, None]  # +1, -1, +1: second difference 4 in each corner
-    shaken = make(truth.frames, truth.ids, truth.boxes + wobble, truth.scores, truth.classes, length=40)
+    shaken = make_labels(truth.frames, truth.ids, truth.boxes + wobble, truth.scores, truth.classes, length=40)
     numbers = judged(truth, truth, raw=shaken).score.numbers
     assert numbers["flicker"] == pytest.approx(0, abs=1e-9)
     assert numbers["flicker_raw"] == pytest.approx(100 * 4 / 80)
@@ -62,7 +62,7 @@ def test_distractors_count_under_mot17_and_not_under_mot15() -> None:
     truth = walk(20, {1: (1, 20), 2: (1, 20)})
     classes = np.where(truth.ids == 2, 8, 1)  # 8 is a distractor
     counted = truth.ids == 1
-    target = make(truth.frames, truth.ids, truth.boxes, truth.scores, classes, counted=counted, length=20)
+    target = make_labels(truth.frames, truth.ids, truth.boxes, truth.scores, classes, counted=counted, length=20)
     assert judged(target, truth, "MOT17").score.numbers["FP"] == 0
     assert judged(target, truth, "MOT15").score.numbers["FP"] == 20
     assert judged(target, truth, "MOT17").score.numbers["FN"] == 0
@@ -80,10 +80,10 @@ def test_total_is_counted_over_the_sum() -> None:
 def test_classes_are_scored_apart() -> None:
     truth = walk(20, {1: (1, 20), 2: (1, 20)})
     kinds = (truth.ids == 2).astype(np.int64)
-    target = make(truth.frames, truth.ids, truth.boxes, truth.scores, kinds, names=("person", "car"), length=20)
+    target = make_labels(truth.frames, truth.ids, truth.boxes, truth.scores, kinds, names=("person", "car"), length=20)
     same = judged(target, target).score.numbers
     assert (same["MOTA"], same["AP50"]) == (100, 100)
-    wrong = make(truth.frames, truth.ids, truth.boxes, truth.scores, 0 * kinds, names=("person",), length=20)
+    wrong = make_labels(truth.frames, truth.ids, truth.boxes, truth.scores, 0 * kinds, names=("person",), length=20)
     numbers = judged(target, wrong).score.numbers
     assert (numbers["FP"], numbers["FN"]) == (20, 20)
     assert numbers["AP50"] == pytest.approx((50 + 0) / 2, abs=5)  # half of the persons are none, and no car is found
@@ -92,13 +92,15 @@ def test_classes_are_scored_apart() -> None:
 def test_people_alone_are_scored_against_text() -> None:
     truth = walk(20, {1: (1, 20)})
     both = walk(20, {1: (1, 20), 2: (1, 20)})
-    found = make(both.frames, both.ids, both.boxes, both.scores, both.ids - 1, names=("person", "car"), length=20)
+    found = make_labels(
+        both.frames, both.ids, both.boxes, both.scores, both.ids - 1, names=("person", "car"), length=20
+    )
     assert judged(truth, found).score.numbers["FP"] == 0
 
 
 def test_ids_that_stand_twice_are_refused() -> None:
     with pytest.raises(DataError, match="Id 3 stands twice in frame 2"):
-        make(*(np.array(column) for column in ([1, 2, 2], [3, 3, 3], [BOX] * 3, [1, 1, 1], [1, 1, 1])))
+        make_labels(*(np.array(column) for column in ([1, 2, 2], [3, 3, 3], [BOX] * 3, [1, 1, 1], [1, 1, 1])))
 
 
 def test_bootstrap_is_seeded_and_sees_what_is_there() -> None:
@@ -106,9 +108,11 @@ def test_bootstrap_is_seeded_and_sees_what_is_there() -> None:
     names = [f"s{i}" for i in range(6)]
     here, there = [], []
     for i, name in enumerate(names):
-        good = judge(Recording(name, truth), Recording(name, renamed(truth, {(1, 28 - i): 9})), "none").score
-        poor = judge(
-            Recording(name, truth), Recording(name, renamed(truth, {(1, 15): 9, (2, 10 + i): 8})), "none"
+        good = score_sequence(
+            SequenceTracks(name, truth), SequenceTracks(name, renamed(truth, {(1, 28 - i): 9})), "none"
+        ).score
+        poor = score_sequence(
+            SequenceTracks(name, truth), SequenceTracks(name, renamed(truth, {(1, 15): 9, (2, 10 + i): 8})), "none"
         ).score
         here.append(good)
         there.append(poor)

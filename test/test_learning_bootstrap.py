@@ -18,7 +18,7 @@ from alstm_ros.learning.pseudo_labels.recordings import Recording, write
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.learning.truth import bootstrap_tape
 from alstm_ros.recordings.frames import DetectionFrame
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.recordings.mot import MotDetections, read_labels
 from alstm_ros.types import Detections
 
@@ -40,7 +40,7 @@ def truth_of(boxes: list[list[tuple[float, float]]]) -> Labels:
     """The same boxes as ground truth; the object is the place in the list."""
     rows = [(f, i + 1, x, y, x + 40, y + 100) for f, corners in enumerate(boxes, 1) for i, (x, y) in enumerate(corners)]
     table = np.array(rows, float)
-    return make(table[:, 0], table[:, 1], table[:, 2:], np.ones(len(table)), np.ones(len(table)))
+    return make_labels(table[:, 0], table[:, 1], table[:, 2:], np.ones(len(table)), np.ones(len(table)))
 
 
 def whole(pairs: Pairs) -> OwnClip:

@@ -29,7 +29,7 @@ from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.learning.rollout import Tape
 from alstm_ros.learning.truth import bootstrap_tape
 from alstm_ros.recordings.frames import DetectionFrame
-from alstm_ros.recordings.labels import make
+from alstm_ros.recordings.labels import make_labels
 from alstm_ros.recordings.sparse_labels import SparseLabels, write_mot
 from alstm_ros.types import Detections
 
@@ -56,7 +56,7 @@ def labels(frames: np.ndarray = LABELLED, ids: tuple[int, int] = (7, 4)) -> Spar
     rows = [(n, ids[0], 3.0 * n, 100) for n in frames] + [(n, ids[1], 600 - 3.0 * n, 300) for n in frames]
     table = np.array([(n, key, x, y, x + 40, y + 100) for n, key, x, y in rows], np.float64)
     ones = np.ones(len(table))
-    made = make(table[:, 0], table[:, 1], table[:, 2:], ones, ones, length=FRAMES)
+    made = make_labels(table[:, 0], table[:, 1], table[:, 2:], ones, ones, length=FRAMES)
     return SparseLabels("walkers", made, frames, fps=30.0, width=640, height=640)
 
 
@@ -127,7 +127,7 @@ def test_labels_join_tracklets_and_cut_them() -> None:
     exchanged = labels()
     late = exchanged.labels.frames > 30
     ids = np.where(late, 11 - exchanged.labels.ids, exchanged.labels.ids)
-    swapped = make(
+    swapped = make_labels(
         exchanged.labels.frames, ids, exchanged.labels.boxes, np.ones(len(ids)), np.ones(len(ids)), length=FRAMES
     )
     cut = identities(attach(bootstrap(frames, Config()), SparseLabels("w", swapped, LABELLED)))
@@ -143,7 +143,7 @@ def test_a_box_that_the_person_deleted_is_nothing_and_doubtful_ones_stay_open() 
     assert (pairs.objects[~np.isin(pairs.numbers[pairs.frames], LABELLED)] == NOBODY_LOOKED).all()
     moved = labels().labels
     shift = np.array([-8, 0, -8, 0])  # 20 of 40 pixels with the detector's own error: an IoU of a third
-    shifted = make(moved.frames, moved.ids, moved.boxes + shift, np.ones(10), np.ones(10), length=FRAMES)
+    shifted = make_labels(moved.frames, moved.ids, moved.boxes + shift, np.ones(10), np.ones(10), length=FRAMES)
     near = attach(bootstrap(walkers(), Config()), SparseLabels("w", shifted, LABELLED))
     assert (near.objects[deleted] == NOTHING).all()
     assert (near.objects[~deleted] == NOBODY_LOOKED).all()
@@ -154,7 +154,7 @@ def test_the_command_takes_labels(shared: Path, tmp_path: Path, capsys: pytest.C
     rows = np.loadtxt(folder / "gt.txt", delimiter=",")
     rows = rows[np.isin(rows[:, 0], [100, 200]) & (rows[:, 6] == 1)]
     boxes = np.concatenate([rows[:, 2:4], rows[:, 2:4] + rows[:, 4:6]], axis=1)
-    made = make(rows[:, 0], rows[:, 1], boxes, np.ones(len(rows)), np.ones(len(rows)), length=837)
+    made = make_labels(rows[:, 0], rows[:, 1], boxes, np.ones(len(rows)), np.ones(len(rows)), length=837)
     write_mot(SparseLabels("MOT17-05", made, np.array([100, 200]), 14.0, 640, 480), tmp_path / "labels")
     call = ["bootstrap", str(folder), "--output", str(tmp_path / "out"), "--labels", str(tmp_path / "labels")]
     assert cli.main(call) == 0
@@ -163,7 +163,7 @@ def test_the_command_takes_labels(shared: Path, tmp_path: Path, capsys: pytest.C
     assert set(pairs.numbers[pairs.frames[told]].tolist()) == {100, 200}
     assert np.isfinite(pairs.truths[told]).all()
     assert set(pairs.objects[told].tolist()) <= set(rows[:, 1].astype(int).tolist())
-    late = make(rows[:, 0] + 900, rows[:, 1], boxes, np.ones(len(rows)), np.ones(len(rows)), length=1837)
+    late = make_labels(rows[:, 0] + 900, rows[:, 1], boxes, np.ones(len(rows)), np.ones(len(rows)), length=1837)
     write_mot(SparseLabels("MOT17-05", late, np.array([1000, 1100]), 14.0, 640, 480), tmp_path / "labels")
     assert cli.main(call) == 2
     assert "none of them is in the recording" in capsys.readouterr().err

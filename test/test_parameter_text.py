@@ -13,7 +13,7 @@ from alstm_ros import cli
 from alstm_ros.config import Config
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import replace
-from alstm_ros.parameter_text import assigned, load, parse
+from alstm_ros.parameter_text import assigned, load_config, parse_yaml
 
 
 def write(folder: Path, text: str) -> Path:
@@ -33,7 +33,7 @@ def test_the_nodes_yaml_is_read_and_later_parts_win(tmp_path: Path) -> None:
     tracks.lost_seconds: 4.0
     cameras: [front, rear]
 """
-    config = load(write(tmp_path, text))
+    config = load_config(write(tmp_path, text))
     assert (config.tracks.lost_seconds, config.tracks.confirm_hits) == (4.0, 3)
     assert config.cameras == ("front", "rear")
 
@@ -41,7 +41,7 @@ def test_the_nodes_yaml_is_read_and_later_parts_win(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("word", "meant"), [("off", "none"), ("false", "none"), ("none", "none"), ("on", "auto")])
 def test_yaml_reads_off_as_false_and_it_still_means_none(tmp_path: Path, word: str, meant: str) -> None:
     text = f"/**: {{ros__parameters: {{motion: {{camera: {word}}}}}}}"
-    assert load(write(tmp_path, text)).motion.camera == meant
+    assert load_config(write(tmp_path, text)).motion.camera == meant
     assert replace(Config(), assigned([f"motion.camera={word}"], "")).motion.camera == meant
 
 
@@ -62,20 +62,20 @@ def test_yaml_reads_off_as_false_and_it_still_means_none(tmp_path: Path, word: s
 def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, text: str, sentence: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(ConfigError) as refusal:
-        load(path)
+        load_config(path)
     assert str(path) in str(refusal.value)
     assert sentence in str(refusal.value)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
-        load(tmp_path / "none.yaml")
+        load_config(tmp_path / "none.yaml")
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), st.sampled_from(["{}", "{:e}", "{:.0e}", "{:G}", "{:+.3e}"]))
 def test_a_number_is_read_as_python_and_c_write_it(number: float, form: str) -> None:
     text = form.format(number)
-    found = parse(text)
+    found = parse_yaml(text)
     assert isinstance(found, int | float)  # not a text
     assert found == float(text)
 
@@ -85,19 +85,19 @@ def test_a_number_is_read_as_python_and_c_write_it(number: float, form: str) -> 
     [("3e-4", 3e-4), ("1E5", 1e5), ("-.5e+1", -5.0), ("2.e3", 2000.0), ("7", 7), ("0.25", 0.25), ("-.inf", -math.inf)],
 )
 def test_numbers_are_read_as_people_write_them(text: str, value: float) -> None:
-    assert parse(text) == value
-    assert parse(f"[{text}, {text}]") == [value, value]
+    assert parse_yaml(text) == value
+    assert parse_yaml(f"[{text}, {text}]") == [value, value]
     assert assigned([f"rate={text}"], "seed=1") == {"rate": value}
-    assert type(parse(text)) is type(value)
+    assert type(parse_yaml(text)) is type(value)
 
 
 @pytest.mark.parametrize("text", ["e5", "3e", "3e-4x", "1.2.3e4", "yolo3e-4", "'3e-4'", "", "3 e4"])
 def test_what_only_looks_like_a_number_is_none(text: str) -> None:
-    assert not isinstance(parse(text), int | float)
+    assert not isinstance(parse_yaml(text), int | float)
 
 
 def test_a_file_takes_such_numbers_too(tmp_path: Path) -> None:
-    config = load(write(tmp_path, "/**: {ros__parameters: {tracks: {high_score: 5e-1, lost_seconds: 1e1}}}"))
+    config = load_config(write(tmp_path, "/**: {ros__parameters: {tracks: {high_score: 5e-1, lost_seconds: 1e1}}}"))
     assert (config.tracks.high_score, config.tracks.lost_seconds) == (0.5, 10.0)
 
 

@@ -13,7 +13,7 @@ import recordings
 
 from alstm_ros.errors import DataError
 from alstm_ros.pipeline import Frame
-from alstm_ros.recordings.prefetch import ReadAhead
+from alstm_ros.recordings.prefetch import Prefetched
 from alstm_ros.recordings.sources import open_source
 
 
@@ -41,7 +41,7 @@ class Slow:
 
 def test_a_bag_gives_the_same_frames(tmp_path: Path) -> None:
     bag = recordings.write_bag(tmp_path / "bag", range(1, 9))
-    plain, ahead = open_source(bag), ReadAhead(open_source(bag))
+    plain, ahead = open_source(bag), Prefetched(open_source(bag))
     assert (ahead.name, ahead.length) == (plain.name, plain.length)
     for (number, one), (same, other) in zip(plain, ahead, strict=True):
         assert isinstance(one, Frame)
@@ -53,7 +53,7 @@ def test_a_bag_gives_the_same_frames(tmp_path: Path) -> None:
 
 def test_no_more_is_read_than_was_asked_for() -> None:
     source = Slow()
-    for number, _ in ReadAhead(source, depth=2):
+    for number, _ in Prefetched(source, depth=2):
         time.sleep(0.02)
         assert source.read <= number + 3  # two wait, one is held by the thread
     assert source.read == 10
@@ -61,7 +61,7 @@ def test_no_more_is_read_than_was_asked_for() -> None:
 
 def test_who_stops_early_leaves_no_thread() -> None:
     source = Slow()
-    frames = iter(ReadAhead(source, depth=2))
+    frames = iter(Prefetched(source, depth=2))
     assert next(frames)[0] == 1
     frames.close()  # type: ignore[attr-defined]  # a generator
     assert source.read < 10
@@ -70,7 +70,7 @@ def test_who_stops_early_leaves_no_thread() -> None:
 
 
 def test_what_goes_wrong_is_raised_after_the_frames_before() -> None:
-    frames = iter(ReadAhead(Slow(fails_at=4)))
+    frames = iter(Prefetched(Slow(fails_at=4)))
     assert [next(frames)[0] for _ in range(3)] == [1, 2, 3]
     with pytest.raises(DataError, match="the disk has gone"):
         next(frames)

@@ -16,9 +16,9 @@ from blobs import Blobs
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError, ModelError
 from alstm_ros.options import replace as change
-from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.frames import AnyFrame
-from alstm_ros.recordings.prefetch import ReadAhead
+from alstm_ros.recordings.prefetch import Prefetched
 from alstm_ros.recordings.replay import Step, image_step, replay
 from alstm_ros.recordings.sinks import SINKS, RunInfo
 from alstm_ros.recordings.sources import open_source
@@ -51,24 +51,27 @@ class Failing(Blobs):
 def written(step: Step, bag: Path, folder: Path) -> dict[str, bytes]:
     """Every kind of output."""
     paths = [folder / f"x{suffix}" for suffix in SINKS]
-    done = replay(ReadAhead(open_source(bag)), step, paths, RunInfo(Blobs(Config()).classes), quiet=True)
+    done = replay(Prefetched(open_source(bag)), step, paths, RunInfo(Blobs(Config()).classes), quiet=True)
     assert (done.frames, done.objects) == (25, 2)
     return {path.suffix: path.read_bytes() for path in paths}
 
 
 def idle() -> bool:
     """Whether no thread of a replay is left."""
-    return not any(thread.name.startswith(("read-ahead", "lane")) for thread in threading.enumerate())
+    return not any(thread.name.startswith(("read-ahead", "detector")) for thread in threading.enumerate())
 
 
 @pytest.mark.parametrize("camera", ["none", "image", "auto"])
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_same_bytes_with_and_without_lanes(bag: Path, tmp_path: Path, camera: str, count: int) -> None:
+def test_the_same_bytes_with_and_without_a_pool(bag: Path, tmp_path: Path, camera: str, count: int) -> None:
     config = change(Config(), {"motion.camera": camera})
-    at_once, in_turn = image_step(config, Lanes(Blobs(config), count)), image_step(config, Lanes(Blobs(config)))
-    assert at_once.lanes is not None
+    at_once, in_turn = (
+        image_step(config, DetectorPool(Blobs(config), count)),
+        image_step(config, DetectorPool(Blobs(config))),
+    )
+    assert at_once.pool is not None
     one = written(at_once, bag, tmp_path / "at_once")
-    other = written(replace(in_turn, lanes=None), bag, tmp_path / "in_turn")
+    other = written(replace(in_turn, pool=None), bag, tmp_path / "in_turn")
     for suffix in SINKS:
         assert one[suffix] == other[suffix], suffix
     assert idle()
@@ -76,13 +79,13 @@ def test_the_same_bytes_with_and_without_lanes(bag: Path, tmp_path: Path, camera
 
 def test_later_frames_are_detected_while_one_is_tracked_and_no_more_than_fit(bag: Path, tmp_path: Path) -> None:
     config = Config()
-    plain = image_step(config, Lanes(Blobs(config), 2))
+    plain = image_step(config, DetectorPool(Blobs(config), 2))
     stamps = [frame.stamp_ns for _, frame in open_source(bag)]
     begun = {stamp: threading.Event() for stamp in stamps}
-    lanes, threads, tracked = set(), set(), list[int]()
+    pool, threads, tracked = set(), set(), list[int]()
 
     def detect(frame: AnyFrame) -> Detections:
-        lanes.add(threading.current_thread().name)
+        pool.add(threading.current_thread().name)
         begun[frame.stamp_ns].set()
         if frame.stamp_ns == stamps[0]:
             assert begun[stamps[1]].wait(WAIT), "one frame at a time"
@@ -92,23 +95,23 @@ def test_later_frames_are_detected_while_one_is_tracked_and_no_more_than_fit(bag
         threads.add(threading.current_thread())
         tracked.append(frame.stamp_ns)
         for stamp in stamps[len(tracked) : len(tracked) + 2]:
-            assert begun[stamp].wait(WAIT), "a lane rests"
+            assert begun[stamp].wait(WAIT), "a thread rests"
         assert sum(event.is_set() for event in begun.values()) <= len(tracked) + 3
         return plain.track(frame, found)
 
     replay(open_source(bag), replace(plain, detect=detect, track=track), [tmp_path / "x.txt"], RunInfo(("a",)),
            quiet=True)  # fmt: skip
     assert tracked == stamps
-    assert {name.rpartition("_")[0] for name in lanes} == {"lane"}
+    assert {name.rpartition("_")[0] for name in pool} == {"detector"}
     assert threads == {threading.main_thread()}
 
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_what_was_tracked_before_the_detector_failed_is_in_the_files(bag: Path, tmp_path: Path, count: int) -> None:
     config = Config()
+    step = image_step(config, DetectorPool(Failing(config), count))
     with pytest.raises(ModelError, match="The engine has gone"):
-        replay(ReadAhead(open_source(bag)), image_step(config, Lanes(Failing(config), count)), [tmp_path / "x.jsonl"],
-               RunInfo(Blobs(config).classes), quiet=True)  # fmt: skip
+        replay(Prefetched(open_source(bag)), step, [tmp_path / "x.jsonl"], RunInfo(Blobs(config).classes), quiet=True)
     assert len((tmp_path / "x.jsonl").read_text(encoding="utf-8").splitlines()) == 6
     assert idle()
 
@@ -118,7 +121,7 @@ def test_what_was_read_before_the_source_failed_is_tracked(bag: Path) -> None:
         yield from islice(open_source(bag), 5)
         raise DataError("The disk has gone.")
 
-    walk = Lanes(Blobs(Config()), 2).walk(broken(), lambda item: item[0])
+    walk = DetectorPool(Blobs(Config()), 2).walk(broken(), lambda item: item[0])
     assert [next(walk)[1] for _ in range(5)] == [1, 2, 3, 4, 5]
     with pytest.raises(DataError, match="The disk has gone"):
         next(walk)
@@ -126,7 +129,7 @@ def test_what_was_read_before_the_source_failed_is_tracked(bag: Path) -> None:
 
 
 def test_who_stops_early_leaves_no_thread(bag: Path) -> None:
-    walk = Lanes(Blobs(Config()), 2).walk(ReadAhead(open_source(bag)), lambda item: item[0])
+    walk = DetectorPool(Blobs(Config()), 2).walk(Prefetched(open_source(bag)), lambda item: item[0])
     assert next(walk)[1] == 1
     walk.close()
     assert idle()
@@ -138,7 +141,7 @@ def test_what_fails_in_tracking_ends_the_threads(bag: Path, tmp_path: Path) -> N
     def track(_frame: AnyFrame, _found: Detections) -> FrameResult:
         raise ModelError("The network has gone.")
 
-    step = replace(image_step(config, Lanes(Blobs(config))), track=track)
+    step = replace(image_step(config, DetectorPool(Blobs(config))), track=track)
     with pytest.raises(ModelError, match="The network has gone"):
-        replay(ReadAhead(open_source(bag)), step, [tmp_path / "x.txt"], RunInfo(("a",)), quiet=True)
+        replay(Prefetched(open_source(bag)), step, [tmp_path / "x.txt"], RunInfo(("a",)), quiet=True)
     assert idle()

@@ -19,9 +19,9 @@ from ros_process import PATIENCE, TRANSPORT, NodeProcess, domain
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.evaluation.trackeval_adapter import evaluate, prepare, summary
+from alstm_ros.evaluation.trackeval_adapter import evaluate, prepare_sequence, summary
 from alstm_ros.pipeline import Frame, Pipeline
-from alstm_ros.recordings.labels import make
+from alstm_ros.recordings.labels import make_labels
 from alstm_ros.recordings.mot import read_labels
 from alstm_ros.ros.transport import SETTING
 from alstm_ros.types import Float64
@@ -61,7 +61,7 @@ def test_ids_of_annotated_pedestrians_hold(
                 rows.append((number, int(detection.id), *corners, detection.results[0].hypothesis.score))
     table = np.array(rows)
     columns = (table[:, 0], table[:, 1], table[:, 2:6], table[:, 6], np.ones(len(table)))
-    scores = summary(evaluate(prepare(truth, make(*columns, length=truth.length), "none")))
+    scores = summary(evaluate(prepare_sequence(truth, make_labels(*columns, length=truth.length), "none")))
     print(json.dumps(scores))  # noqa: T201  # pytest -s shows the numbers that the README quotes
     record_property("scores", json.dumps(scores))
     assert scores["IDSW"] <= MOST_SWITCHES, node.log

@@ -17,18 +17,19 @@ from alstm_ros.pipeline import Frame
 from alstm_ros.recordings.bag import Bag
 from alstm_ros.recordings.bag_images import BagImages
 from alstm_ros.recordings.folder import ImageFolder
-from alstm_ros.recordings.frames import Source
+from alstm_ros.recordings.frames import FrameSource
 from alstm_ros.recordings.interfaces import typestore
 from alstm_ros.recordings.natural_order import natural
 from alstm_ros.recordings.sources import SourceOptions, Window, frame_range, open_source
-from alstm_ros.recordings.video import Video, VideoWriter
+from alstm_ros.recordings.video import Video
+from alstm_ros.recordings.video_sink import VideoWriter
 
 
-def numbers(source: Source) -> list[int]:
+def numbers(source: FrameSource) -> list[int]:
     return [number for number, _ in source]
 
 
-def check_frames(source: Source, wanted: range) -> None:
+def check_frames(source: FrameSource, wanted: range) -> None:
     """Every wanted frame comes, in order, with its own picture and stamp; twice over."""
     for _ in range(2):
         got = list(source)

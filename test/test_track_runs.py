@@ -20,7 +20,7 @@ from alstm_ros.config import Config
 from alstm_ros.recordings import parallel
 from alstm_ros.recordings.bag import Bag
 from alstm_ros.recordings.mot import read_labels
-from alstm_ros.recordings.progress import Progress, duration
+from alstm_ros.recordings.progress import progress_bar
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -153,12 +153,21 @@ def test_refusals_are_sentences(
     assert said in capsys.readouterr().err
 
 
-def test_progress_line() -> None:
-    progress = Progress("bag", 100, quiet=True)
-    progress.done = 25
-    assert progress.line(5.0) == "bag: [########......................]  25 % 25/100, 5.0 frames/s, 0:15 left"
-    assert Progress("live", None, quiet=True).line(1.0) == "live: 0 frames, 0.0 frames/s"
-    assert (duration(59.6), duration(3661)) == ("1:00", "1:01:01")
+def test_a_short_run_leaves_no_progress_in_a_log(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress_bar("bag", 100) as bar:
+        for _ in range(100):
+            bar.update()
+    assert bar.n == 100
+    assert capsys.readouterr().err == ""
+
+
+def test_progress_tells_how_far_how_fast_and_how_much_longer() -> None:
+    with progress_bar("bag", 100) as bar:
+        bar.update(25)
+        line = str(bar)
+    assert line.startswith("bag:  25%")
+    assert "25/100" in line
+    assert " frames/s" in line
 
 
 def test_parameters_of_a_robot_with_several_cameras(bag: Path, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
-from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare, summary
+from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare_sequence, summary
 from alstm_ros.options import replace
-from alstm_ros.recordings.labels import make
+from alstm_ros.recordings.labels import make_labels
 from alstm_ros.recordings.mot import MotDetections, read_labels
 from alstm_ros.types import Tracks
 
@@ -37,10 +37,10 @@ def score(folder: Path, changes: dict[str, object], *, camera: bool, every: int 
             np.concatenate([getattr(tracks, name)[tracks.published] for _, tracks in shown])
             for name in ("ids", "boxes", "scores")
         )
-        result = make(numbers, ids, boxes, scores, np.ones(len(ids), np.int64), length=len(shown))
+        result = make_labels(numbers, ids, boxes, scores, np.ones(len(ids), np.int64), length=len(shown))
         truth = read_labels(place / "gt.txt", truth=True, length=source.length)
         kept = truth.select((truth.frames >= first) & ((truth.frames - first) % every == 0))
-        truth = make(
+        truth = make_labels(
             (kept.frames - first) // every + 1,
             kept.ids,
             kept.boxes,
@@ -49,7 +49,7 @@ def score(folder: Path, changes: dict[str, object], *, camera: bool, every: int 
             counted=kept.counted,
             length=len(shown),
         )
-        results[place.name] = evaluate(prepare(truth, result, "MOT17"))
+        results[place.name] = evaluate(prepare_sequence(truth, result, "MOT17"))
     return summary(combine(results))
 
 

@@ -16,10 +16,10 @@ from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.evaluation.tuning import LEFT_OUT, bounds, propose, searched, tracks_of
 from alstm_ros.options import options, replace
-from alstm_ros.parameter_text import load
+from alstm_ros.parameter_text import load_config
 from alstm_ros.pipeline import Frame
-from alstm_ros.recordings.detection_cache import detect_all, select
-from alstm_ros.recordings.detector_pool import Lanes
+from alstm_ros.recordings.detection_cache import DetectedSource, detect_all, select
+from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.replay import image_step
 from alstm_ros.recordings.sources import Window, open_source
 from alstm_ros.types import Image
@@ -74,7 +74,7 @@ def test_finds_what_helps_and_repeats_itself(tmp_path: Path, capsys: pytest.Capt
     text = (tmp_path / "a.yaml").read_text(encoding="utf-8")
     assert text == (tmp_path / "b.yaml").read_text(encoding="utf-8")
 
-    assert load(tmp_path / "a.yaml").tracks.birth_score <= 0.5
+    assert load_config(tmp_path / "a.yaml").tracks.birth_score <= 0.5
     assert f"HOTA on what was held out: {found['best_held_out']:.2f}, before 0.00" in text
     tracks = [part for folder in folders for part in (folder,)]
     assert (
@@ -142,8 +142,8 @@ def test_detections_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             made.append(config)
             super().__init__(config)
 
-    first = detect_all(open_source(bag), Config(), Counting, bag, tmp_path / "cache", quiet=True)
-    again = detect_all(open_source(bag), Config(), Counting, bag, tmp_path / "cache", quiet=True)
+    first = detect_all(DetectedSource(open_source(bag), Config(), Counting, bag, tmp_path / "cache", quiet=True))
+    again = detect_all(DetectedSource(open_source(bag), Config(), Counting, bag, tmp_path / "cache", quiet=True))
     assert len(made) == 1
     assert made[0].detector.score_threshold <= 0.05
     assert (first.name, first.classes, first.length) == (again.name, again.classes, again.length)
@@ -152,20 +152,21 @@ def test_detections_are_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         np.testing.assert_array_equal(frame.detections.boxes, same.detections.boxes)
         np.testing.assert_array_equal(frame.detections.scores, same.detections.scores)
     other = replace(Config(), {"detector.nms_threshold": 0.4})
-    detect_all(open_source(bag), other, Counting, bag, tmp_path / "cache", quiet=True)
+    detect_all(DetectedSource(open_source(bag), other, Counting, bag, tmp_path / "cache", quiet=True))
     assert len(made) == 2
     monkeypatch.setattr(recordings, "scene", lambda _: np.zeros((64, 96, 3), np.uint8))
     recordings.write_bag(tmp_path / "new", range(1, 6))
-    detect_all(open_source(tmp_path / "new"), Config(), Counting, tmp_path / "new", tmp_path / "cache", quiet=True)
+    new = tmp_path / "new"
+    detect_all(DetectedSource(open_source(new), Config(), Counting, new, tmp_path / "cache", quiet=True))
     assert len(made) == 3
 
 
 def test_what_a_detector_would_drop_can_be_chosen_later(vtest: Path, tmp_path: Path) -> None:
     """The cache keeps what overlaps; choosing from it gives what a detector with these parameters gives."""
     source = Window(open_source(vtest), "1-2")
-    cached = detect_all(source, Config(), load_detector, vtest, tmp_path, quiet=True, whole=True)
+    cached = detect_all(DetectedSource(source, Config(), load_detector, vtest, tmp_path, quiet=True, whole=True))
     assert cached.whole
-    assert detect_all(source, Config(), load_detector, vtest, tmp_path, quiet=True, whole=True).whole
+    assert detect_all(DetectedSource(source, Config(), load_detector, vtest, tmp_path, quiet=True, whole=True)).whole
     for threshold, overlap, most in ((0.1, 0.6, 300), (0.3, 0.2, 300), (0.05, 0.9, 20)):
         changes = {
             "detector.score_threshold": threshold,
@@ -198,10 +199,11 @@ def test_cached_detections_give_the_tracks_of_the_images(
     monkeypatch.setattr(recordings, "scene", picture)
     bag = recordings.write_bag(tmp_path / "bag", range(1, 16))
     config = replace(Config(), {"motion.camera": camera})
-    step = image_step(config, Lanes(Blobs(config)))
+    step = image_step(config, DetectorPool(Blobs(config)))
     want = [step(frame).tracks for _, frame in open_source(bag)]
     for _ in range(2):  # made, and read from the disk
-        cached = detect_all(open_source(bag), config, Blobs, bag, tmp_path / "cache", quiet=True, whole=True)
+        source = DetectedSource(open_source(bag), config, Blobs, bag, tmp_path / "cache", quiet=True, whole=True)
+        cached = detect_all(source)
         moved = [frame.camera_motion is not None for _, frame in cached.frames]
         assert any(moved) == (camera != "none")
         found = tracks_of(cached, config)

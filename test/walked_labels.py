@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from alstm_ros import cli
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 
 
 def walk(length: int, ids: dict[int, tuple[int, int]], shift: float = 0.0, height: float = 80.0) -> Labels:
@@ -15,7 +15,7 @@ def walk(length: int, ids: dict[int, tuple[int, int]], shift: float = 0.0, heigh
     rows = [(f, key, 100.0 * key + f + shift) for key, (a, b) in ids.items() for f in range(a, b + 1)]
     frames, keys, lefts = (np.array(column) for column in zip(*rows, strict=True))
     boxes = np.stack([lefts, np.full(len(lefts), 50.0), lefts + 40, np.full(len(lefts), 50 + height)], axis=1)
-    return make(frames, keys, boxes, np.ones(len(frames)), np.ones(len(frames)), length=length)
+    return make_labels(frames, keys, boxes, np.ones(len(frames)), np.ones(len(frames)), length=length)
 
 
 def renamed(labels: Labels, changes: dict[tuple[int, int], int]) -> Labels:
@@ -23,7 +23,7 @@ def renamed(labels: Labels, changes: dict[tuple[int, int], int]) -> Labels:
     ids = labels.ids.copy()
     for (key, first), new in changes.items():
         ids[(labels.ids == key) & (labels.frames >= first)] = new
-    return make(labels.frames, ids, labels.boxes, labels.scores, labels.classes, length=labels.length)
+    return make_labels(labels.frames, ids, labels.boxes, labels.scores, labels.classes, length=labels.length)
 
 
 def write_text(path: Path, labels: Labels, *, truth: bool = False) -> Path:

@@ -6,10 +6,12 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+
+from tqdm import tqdm
 
 from alstm_ros import detection
 from alstm_ros.association.learned import associator as lstm
@@ -27,9 +29,6 @@ from alstm_ros.errors import ConfigError, DependencyError, ModelError
 
 MODELS = detection.MODELS | {"association": lstm.MODELS["default"]}
 """Names that may be given instead of a path."""
-
-WIDTH = 30
-INTERVAL = 0.2  # seconds between two drawings
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     cache = open_cache(config.engine.cache_dir)
     reports = []
     for name in args.models or [config.detector.model]:
-        report = _build(name, config, flavour, cache, device, capability, anew=args.anew)
+        report = _build(name, config, Target(flavour, cache, device, capability), anew=args.anew)
         reports.append(report)
         sys.stderr.write(_text(report))
     if args.json:
@@ -101,17 +100,26 @@ def _target(asked: str | None, flavour: Flavour, config: Config) -> tuple[Device
     return info, info.capability
 
 
-def _build(
-    name: str,
-    config: Config,
-    flavour: Flavour,
-    cache: PlanCache,
-    device: DeviceInfo | None,
-    capability: tuple[int, int],
-    *,
-    anew: bool,
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What engines are built for.
+
+    Attributes:
+        flavour: the TensorRT that builds.
+        cache: where they are kept.
+        device: the GPU here; None where they are for another machine.
+        capability: the compute capability to build for.
+    """
+
+    flavour: Flavour
+    cache: PlanCache
+    device: DeviceInfo | None
+    capability: tuple[int, int]
+
+
+def _build(name: str, config: Config, target: Target, *, anew: bool) -> dict[str, Any]:
     """Builds one model, tries it where its GPU is here, and reports."""
+    flavour, cache, device = target.flavour, target.cache, target.device
     path = MODELS.get(name) or Path(name).expanduser()
     if not path.is_file():
         raise ModelError(f"There is no model file {path}; known names are {', '.join(sorted(MODELS))}.")
@@ -119,10 +127,10 @@ def _build(
     reference = OnnxRuntimeEngine(path, config.engine)
     sizes = {axis: size for axis, size in asked.items() if size}
     job = Job(path, config.engine, reference.inputs, reference.outputs, sizes, (flavour.name,))
-    bar, start = _Bar(path.name, sys.stderr), time.monotonic()
-    built = job.plan(flavour, cache, capability, device.name if device else "", bar.draw, anew=anew)
+    start = time.monotonic()
+    with tqdm(desc=path.name, total=1.0, bar_format="{desc}: {percentage:3.0f} % |{bar}|", leave=False, delay=1) as bar:
+        built = job.plan(flavour, cache, target.capability, device.name if device else "", _drawing(bar), anew=anew)
     seconds = time.monotonic() - start
-    bar.close()
     report = _report(path, built, cache, flavour, seconds)
     if device is not None:
         start = time.monotonic()
@@ -166,25 +174,11 @@ def _text(report: Mapping[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-class _Bar:
-    """How far a build is, drawn over on a terminal; TensorRT calls from threads of its own."""
+def _drawing(bar: tqdm) -> Callable[[float], bool]:
+    """Takes the share of a build that is done, from TensorRT's own threads, and always says to go on."""
 
-    def __init__(self, name: str, stream: TextIO) -> None:
-        self._name, self._stream, self._drawn = name, stream, 0.0
-        self._terminal = stream.isatty()
-
-    def draw(self, share: float) -> bool:
-        """Shows 0..1; always says to go on."""
-        now = time.monotonic()
-        if self._terminal and now - self._drawn >= INTERVAL:
-            self._drawn = now
-            bar = "#" * round(share * WIDTH)
-            self._stream.write(f"\r\033[K{self._name}: [{bar:.<{WIDTH}}] {100 * share:3.0f} %")
-            self._stream.flush()
+    def draw(share: float) -> bool:
+        bar.update(share - bar.n)
         return True
 
-    def close(self) -> None:
-        """Clears the line."""
-        if self._terminal:
-            self._stream.write("\r\033[K")
-            self._stream.flush()
+    return draw

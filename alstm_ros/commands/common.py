@@ -11,7 +11,7 @@ from typing import Any
 
 from alstm_ros.config import Config
 from alstm_ros.options import replace
-from alstm_ros.parameter_text import assigned, load
+from alstm_ros.parameter_text import assigned, load_config
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +35,7 @@ def config_from(args: argparse.Namespace) -> Config:
     Raises:
         ConfigError: the file or a parameter is refused.
     """
-    config = load(args.config) if args.config else Config()
+    config = load_config(args.config) if args.config else Config()
     return replace(config, assigned(args.changes, "tracks.birth_score=0.6"))
 
 

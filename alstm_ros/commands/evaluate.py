@@ -15,13 +15,14 @@ from alstm_ros.commands.common import add_jobs, print_json
 from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.evaluation.compare import Difference, gains, paired_bootstrap, parse_requirements
 from alstm_ros.evaluation.pairing import Pair, benchmark_of, find_results, find_truths, pair
-from alstm_ros.evaluation.report import write_report
-from alstm_ros.evaluation.scoring import METRICS, Judged, Score, judge, total
+from alstm_ros.evaluation.report import Outcome, write_report
+from alstm_ros.evaluation.scoring import METRICS, Judged, Score, score_sequence, total
 from alstm_ros.evaluation.trackeval_adapter import BENCHMARKS
 from alstm_ros.recordings.parallel import run_all
+from alstm_ros.recordings.progress import progress_bar
 from alstm_ros.recordings.sources import frame_range
-from alstm_ros.recordings.sparse_labels import compress
-from alstm_ros.recordings.track_files import Recording, align, read_result, read_truth
+from alstm_ros.recordings.sparse_labels import keep_frames
+from alstm_ros.recordings.track_files import SequenceTracks, align, read_result, read_truth
 from alstm_ros.types import Int64
 
 SHOWN = (
@@ -92,7 +93,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class ScoringTask:
     """One sequence to judge.
 
     Attributes:
@@ -143,7 +144,8 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(table([*scores, everything] if len(scores) > 1 else scores))
         sys.stdout.write(comparison(differences))
     if args.report:
-        write_report(args.report, judged, everything, differences, requirements, (args.images, args.image_topic))
+        outcome = Outcome(judged, everything, differences, requirements)
+        write_report(args.report, outcome, args.images, args.image_topic)
         sys.stderr.write(f"wrote {args.report}\n")
     for text in problems:
         sys.stderr.write(f"problem: {text}\n")
@@ -154,11 +156,16 @@ def run(args: argparse.Namespace) -> int:
 
 def _judge_all(args: argparse.Namespace, truths: dict[str, Path], results: Sequence[Path]) -> list[Judged]:
     pairs = pair(truths, find_results(results))
-    tasks = [Task(item, args.benchmark, args.frames, args.topic, args.gt_topic) for item in pairs]
-    return list(run_all(judge_task, tasks, args.jobs, args.dask))
+    tasks = [ScoringTask(item, args.benchmark, args.frames, args.topic, args.gt_topic) for item in pairs]
+    with progress_bar("scoring", len(tasks), "sequence") as bar:
+        judged = []
+        for item in run_all(judge_task, tasks, args.jobs, args.dask):
+            judged.append(item)
+            bar.update()
+    return judged
 
 
-def judge_task(task: Task) -> Judged:
+def judge_task(task: ScoringTask) -> Judged:
     """Scores one sequence; must be importable, other processes call it."""
     truth = read_truth(task.pair.truth, task.gt_topic)
     result = align(truth, read_result(task.pair.result, task.topic))
@@ -178,16 +185,16 @@ def judge_task(task: Task) -> Judged:
     frames = frames[(frames >= first) & (frames <= last)]
     if not len(frames):
         raise DataError(f"The ground truth {task.pair.truth} has no frames to judge.")
-    judged = judge(_cut(truth, frames), _cut(result, frames), benchmark)
+    judged = score_sequence(_cut(truth, frames), _cut(result, frames), benchmark)
     return dataclasses.replace(judged, frames=frames)
 
 
-def _cut(recording: Recording, frames: Int64) -> Recording:
+def _cut(recording: SequenceTracks, frames: Int64) -> SequenceTracks:
     """These frames alone, numbered from 1; latencies are those of the whole recording."""
     return dataclasses.replace(
         recording,
-        labels=compress(recording.labels, frames),
-        raw=recording.raw and compress(recording.raw, frames),
+        labels=keep_frames(recording.labels, frames),
+        raw=recording.raw and keep_frames(recording.raw, frames),
     )
 
 

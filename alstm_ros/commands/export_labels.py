@@ -13,10 +13,9 @@ from alstm_ros.errors import DataError
 from alstm_ros.pipeline import Frame
 from alstm_ros.recordings.sinks import PartFile
 from alstm_ros.recordings.sources import SourceOptions, open_source
-from alstm_ros.recordings.sparse_labels import SparseLabels, image_name, pick, write_coco, write_mot
+from alstm_ros.recordings.sparse_labels import SparseLabels, every_nth, image_name, write_coco, write_mot
 from alstm_ros.recordings.track_files import read_result
-
-SECOND = 1_000_000_000
+from alstm_ros.types import SECOND
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         raise DataError(f"{args.tracks} holds no frames.")
     fps = args.fps or _rate(labels.stamps_ns)
     whole = SparseLabels(recording.name, labels, np.arange(1, labels.length + 1), fps)
-    sparse = pick(whole, args.every)
+    sparse = every_nth(whole, args.every)
     coco = args.output.suffix == ".json"
     folder = args.output.parent if coco else args.output
     missing: list[int] = []

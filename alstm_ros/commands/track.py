@@ -12,11 +12,11 @@ from alstm_ros.commands.common import add_config, add_jobs, config_from, print_j
 from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.errors import DataError
-from alstm_ros.recordings.detector_pool import Lanes
-from alstm_ros.recordings.frames import Source
+from alstm_ros.recordings.detector_pool import DetectorPool
+from alstm_ros.recordings.frames import FrameSource
 from alstm_ros.recordings.mot import MotDetections
 from alstm_ros.recordings.parallel import run_all
-from alstm_ros.recordings.prefetch import ReadAhead
+from alstm_ros.recordings.prefetch import Prefetched
 from alstm_ros.recordings.replay import Replayed, detection_step, image_step, replay
 from alstm_ros.recordings.sinks import SINKS, RunInfo, check_outputs
 from alstm_ros.recordings.sources import SourceOptions, Window, open_source
@@ -25,7 +25,7 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class TrackJob:
     """One source to track.
 
     Attributes:
@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     """
     jobs = _jobs(args)
     done: list[Replayed] = []
-    for replayed in run_all(run_job, jobs, args.jobs, args.dask):
+    for replayed in run_all(track_one, jobs, args.jobs, args.dask):
         done.append(replayed)
         _tell(replayed)
         if replayed.interrupted:
@@ -102,26 +102,26 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(item.problems for item in done) else 0
 
 
-def run_job(job: Job) -> Replayed:
+def track_one(job: TrackJob) -> Replayed:
     """Tracks one source; must be importable, other processes call it."""
     source = _open(job)
     images = not isinstance(source, MotDetections)
     outputs = [Path(text.replace("{name}", source.name)) for text in job.outputs]
     check_outputs(outputs, images=images)
     if images:
-        lanes = Lanes.open(load_detector, job.config)
-        step, classes = image_step(job.config, lanes), lanes.detector.classes
+        pool = DetectorPool.open(load_detector, job.config)
+        step, classes = image_step(job.config, pool), pool.detector.classes
     else:
         step, classes = detection_step(job.config), ("pedestrian",)
     if job.frames:
         source = Window(source, job.frames)
     if images:
-        source = ReadAhead(source)
+        source = Prefetched(source)
     info = RunInfo(classes, job.config.output.id_prefix, job.config.detector.score_threshold)
     return replay(source, step, outputs, info, quiet=job.quiet)
 
 
-def _open(job: Job) -> Source:
+def _open(job: TrackJob) -> FrameSource:
     if job.source is not None:
         return open_source(job.source, job.options)
     if job.detections is None or job.seqinfo is None:
@@ -129,7 +129,7 @@ def _open(job: Job) -> Source:
     return MotDetections(job.detections, job.seqinfo, job.camera_motion)
 
 
-def _jobs(args: argparse.Namespace) -> list[Job]:
+def _jobs(args: argparse.Namespace) -> list[TrackJob]:
     if bool(args.source) == bool(args.detections):
         raise DataError("Give either a SOURCE (a bag, a video, a folder of images) or --detections, and not both.")
     if args.fps <= 0:
@@ -140,7 +140,7 @@ def _jobs(args: argparse.Namespace) -> list[Job]:
     config = config_from(args)
     several = len(args.source) > 1 and (args.jobs > 1 or args.dask is not None)
     return [
-        Job(
+        TrackJob(
             source,
             args.detections,
             args.seqinfo,

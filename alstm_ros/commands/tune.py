@@ -16,9 +16,9 @@ from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.evaluation.pairing import benchmark_of, find_truths, pair
-from alstm_ros.evaluation.tuning import Found, Search, Task, search, searched, split
+from alstm_ros.evaluation.tuning import Found, Search, TuningTask, hold_out, search, searched
 from alstm_ros.options import values
-from alstm_ros.recordings.detection_cache import detect_all
+from alstm_ros.recordings.detection_cache import DetectedSource, detect_all
 from alstm_ros.recordings.sinks import PartFile
 from alstm_ros.recordings.sources import SourceOptions, frame_range, open_source
 from alstm_ros.recordings.track_files import name_of, read_truth
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     trials = args.trials if args.trials or seconds else 50
     config = config_from(args)
     tasks = _tasks(args, config)
-    tuned_on, held_out = split(tasks, args.holdout, args.seed)
+    tuned_on, held_out = hold_out(tasks, args.holdout, args.seed)
     how = Search(args.metric, trials, seconds, args.seed, args.storage, args.study)
     sys.stderr.write(f"searching on {_names(tuned_on)}; held out: {_names(held_out)}\n")
     found = search(tuned_on, held_out, config, how)
@@ -104,7 +104,7 @@ def parse_time(text: str) -> float:
     return float(match[1]) * UNITS[match[2]]
 
 
-def _tasks(args: argparse.Namespace, config: Config) -> list[Task]:
+def _tasks(args: argparse.Namespace, config: Config) -> list[TuningTask]:
     folder = args.cache or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alstm_ros" / "detections"
     paths: dict[str, Path] = {}
     for path in args.source:
@@ -114,27 +114,29 @@ def _tasks(args: argparse.Namespace, config: Config) -> list[Task]:
     tasks = []
     for item in pair(find_truths(args.gt), paths):
         source = open_source(item.result, SourceOptions(args.topic, args.fps))
-        cached = detect_all(source, config, load_detector, item.result, folder, whole=True)
+        cached = detect_all(DetectedSource(source, config, load_detector, item.result, folder, whole=True))
         for problem in cached.problems:
             sys.stderr.write(f"problem: {problem}\n")
         truth = read_truth(item.truth, args.gt_topic)
         length = truth.labels.length
         first, last = frame_range(args.frames, length) if args.frames else (1, length)
-        tasks.append(Task(cached, truth, benchmark_of(item.truth), first, min(last, length)))
+        tasks.append(TuningTask(cached, truth, benchmark_of(item.truth), first, min(last, length)))
     if sum(task.last - task.first + 1 for task in tasks) < 2:
         raise DataError("There are fewer than two frames to tune on.")
     return tasks
 
 
-def _listed(tasks: list[Task]) -> list[str]:
+def _listed(tasks: list[TuningTask]) -> list[str]:
     return [f"{task.source.name} {task.first}-{task.last}" for task in tasks]
 
 
-def _names(tasks: list[Task]) -> str:
+def _names(tasks: list[TuningTask]) -> str:
     return ", ".join(_listed(tasks))
 
 
-def parameter_file(config: Config, found: Found, metric: str, tuned_on: list[Task], held_out: list[Task]) -> str:
+def parameter_file(
+    config: Config, found: Found, metric: str, tuned_on: list[TuningTask], held_out: list[TuningTask]
+) -> str:
     """The YAML that the node and `alstm` take, with what it reached."""
     plain = values(Config())
     known = searched(config)

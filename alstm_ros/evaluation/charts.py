@@ -20,7 +20,7 @@ def ink(track_id: int) -> str:
     return f"#{red:02x}{green:02x}{blue:02x}"
 
 
-def lines(curves: Mapping[str, Float64], strong: str) -> str:
+def curve_chart(curves: Mapping[str, Float64], strong: str) -> str:
     """HOTA over the localisation threshold.
 
     Args:
@@ -66,7 +66,7 @@ def _short(name: str, limit: int = 13) -> str:
     return name if len(name) <= limit else name[: limit - 1] + "…"
 
 
-def timeline(line: Timeline, numbers: Sequence[int]) -> str:
+def timeline_chart(line: Timeline, numbers: Sequence[int]) -> str:
     """One row for each object: which track followed it when; white where none did.
 
     Args:
@@ -94,7 +94,7 @@ def timeline(line: Timeline, numbers: Sequence[int]) -> str:
             f'<rect class="life" x="{left + (first - 1) * scale:.1f}" y="{y + 1}" '
             f'width="{(last - first + 1) * scale:.1f}" height="{row - 2}"/>'
         )
-        for start, end, track in runs(pairs):
+        for start, end, track in stretches(pairs):
             x, wide = left + (start - 1) * scale, (end - start + 1) * scale
             title = f"object {key}: track {track}, frames {numbers[start - 1]} to {numbers[end - 1]}"
             parts.append(
@@ -115,7 +115,7 @@ def timeline(line: Timeline, numbers: Sequence[int]) -> str:
     return "".join(parts)
 
 
-def runs(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
+def stretches(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, int, int]]:
     """First frame, last frame and track of each unbroken stretch; frames without a track are left out."""
     found: list[tuple[int, int, int]] = []
     for frame, track in pairs:
@@ -135,7 +135,7 @@ def _ticks(length: int) -> list[int]:
     return list(range(0, length, max(step, 1)))
 
 
-def latency(latencies_ms: Float64) -> str:
+def latency_chart(latencies_ms: Float64) -> str:
     """Latency over the frames, with its median and its 99th percentile."""
     width, height, left, bottom, top = 1000, 160, 52, 22, 8
     p50, p99 = np.percentile(latencies_ms, [50, 99])
@@ -161,7 +161,7 @@ def latency(latencies_ms: Float64) -> str:
     return "".join(parts)
 
 
-def interval(low: float, high: float, middle: float, limit: float) -> str:
+def interval_chart(low: float, high: float, middle: float, limit: float) -> str:
     """A confidence interval on a common scale around zero."""
     width, height = 180, 18
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
@@ -12,8 +13,8 @@ from alstm_ros.evaluation import charts
 from alstm_ros.evaluation.compare import Difference, Requirement, gains
 from alstm_ros.evaluation.page import PAGE
 from alstm_ros.evaluation.scoring import METRICS, Judged, Score
-from alstm_ros.evaluation.strips import Strip, choose, cut_out
-from alstm_ros.recordings.frames import Source
+from alstm_ros.evaluation.strips import Strip, choose_switches, cut_out
+from alstm_ros.recordings.frames import FrameSource
 from alstm_ros.recordings.sinks import PartFile
 from alstm_ros.recordings.sources import SourceOptions, open_source
 
@@ -33,29 +34,39 @@ STRIPS = 60
 """At most so many switches are shown, shared among the sequences: a strip is some 20 kB."""
 
 
-def write_report(
-    path: Path,
-    judged: Sequence[Judged],
-    everything: Score,
-    differences: Sequence[Difference],
-    requirements: Sequence[Requirement],
-    images: tuple[Sequence[Path], str],
-) -> None:
-    """Writes the report.
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an evaluation came to.
 
-    Args:
-        path: the file.
+    Attributes:
         judged: the sequences.
         everything: all of them together.
         differences: to another run; empty where there is none.
         requirements: to be met; empty where there are none.
-        images: recordings to cut id switches out of, by name, and the image topic of bags.
+    """
+
+    judged: Sequence[Judged]
+    everything: Score
+    differences: Sequence[Difference] = ()
+    requirements: Sequence[Requirement] = ()
+
+
+def write_report(path: Path, outcome: Outcome, images: Sequence[Path], topic: str) -> None:
+    """Writes the report.
+
+    Args:
+        path: the file.
+        outcome: what it tells.
+        images: recordings to cut id switches out of, by name.
+        topic: the image topic of bags among them.
 
     Raises:
         DataError: the file cannot be written, or a recording cannot be read.
     """
+    judged, everything = outcome.judged, outcome.everything
+    differences, requirements = outcome.differences, outcome.requirements
     file = PartFile(path)
-    sources = _sources(judged, *images)
+    sources = _sources(judged, images, topic)
     limit = max(STRIPS // max(len(judged), 1), 3)
     body = [
         _tiles(everything),
@@ -72,7 +83,7 @@ def write_report(
     file.finish()
 
 
-def _sources(judged: Sequence[Judged], paths: Sequence[Path], topic: str) -> dict[str, Source]:
+def _sources(judged: Sequence[Judged], paths: Sequence[Path], topic: str) -> dict[str, FrameSource]:
     """Image sources by sequence; a single one belongs to a single sequence whatever it is called."""
     found = [open_source(path, SourceOptions(topic=topic)) for path in paths]
     if len(found) == len(judged) == 1:
@@ -113,9 +124,10 @@ def _comparison(differences: Sequence[Difference]) -> str:
         gap = item.here - item.there
         sure = "good" if item.worse < 0.025 else "bad" if item.worse > 0.975 and gap else ""
         limit = max(abs(item.low), abs(item.high), 1e-9) * 1.1
+        interval = charts.interval_chart(item.low, item.high, gap, limit)
         rows.append(
             f"<tr><th>{item.metric}</th><td>{item.here:.{digits}f}</td><td>{item.there:.{digits}f}</td>"
-            f'<td class="{sure}">{gap:+.{digits}f}</td><td>{charts.interval(item.low, item.high, gap, limit)}</td>'
+            f'<td class="{sure}">{gap:+.{digits}f}</td><td>{interval}</td>'
             f"<td>{item.low:+.{digits}f} … {item.high:+.{digits}f}</td><td>{100 * item.worse:.1f} %</td></tr>"
         )
     head = "<tr><th></th><th>this run</th><th>other run</th><th>difference</th><th colspan=2>95 % interval</th>"
@@ -143,10 +155,10 @@ def _scores(scores: Sequence[Score]) -> str:
 def _curves(judged: Sequence[Judged], everything: Score) -> str:
     curves = {item.score.name: item.score.curve for item in judged} if len(judged) > 1 else {}
     curves["all"] = everything.curve
-    return f"<h2>HOTA over alpha</h2><div class='half'>{charts.lines(curves, 'all')}</div>"
+    return f"<h2>HOTA over alpha</h2><div class='half'>{charts.curve_chart(curves, 'all')}</div>"
 
 
-def _sequence(item: Judged, images: Source | None, limit: int) -> str:
+def _sequence(item: Judged, images: FrameSource | None, limit: int) -> str:
     parts = [f"<h2>{escape(item.score.name)}</h2>"]
     for name, line in item.timelines.items():
         title = f" of class {escape(name)}" if len(item.timelines) > 1 else ""
@@ -154,23 +166,23 @@ def _sequence(item: Judged, images: Source | None, limit: int) -> str:
             f"<h3>Who was followed by which track{title}</h3>"
             f"<p class='legend'>{len(line.followed)} objects, {len(line.switches)} id switches. One row is one object "
             "of the ground truth, a colour is a track, grey is not followed, ▾ is a switch.</p>"
-            + charts.timeline(line, item.frames.tolist())
+            + charts.timeline_chart(line, item.frames.tolist())
         )
     if len(item.recording.latencies_ms):
-        parts.append("<h3>Speed: latency of each frame</h3>" + charts.latency(item.recording.latencies_ms))
-    chosen = choose(item.timelines, limit)
+        parts.append("<h3>Speed: latency of each frame</h3>" + charts.latency_chart(item.recording.latencies_ms))
+    chosen = choose_switches(item.timelines, limit)
     if chosen:
         parts.append(_strips(item, chosen, images))
     return "<section>" + "".join(parts) + "</section>"
 
 
-def _strips(item: Judged, chosen: Sequence[tuple[str, object]], images: Source | None) -> str:
+def _strips(item: Judged, chosen: Sequence[tuple[str, object]], images: FrameSource | None) -> str:
     total = sum(len(line.switches) for line in item.timelines.values())
     shown = f"{len(chosen)} of {total}, evenly spread" if len(chosen) < total else f"all {total}"
     where = "" if images else " No images were given (--images), so the boxes stand on plain ground."
     strips: list[Strip] = []
     for name in item.timelines:
-        mine = [switch for other, switch in choose(item.timelines, len(chosen)) if other == name]
+        mine = [switch for other, switch in choose_switches(item.timelines, len(chosen)) if other == name]
         strips += cut_out(mine, item.prepared[name], images, item.frames.tolist())
     figures = []
     for strip in sorted(strips, key=lambda strip: strip.switch.frame):

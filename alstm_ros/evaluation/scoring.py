@@ -11,7 +11,7 @@ from alstm_ros.evaluation import trackeval_adapter as te
 from alstm_ros.evaluation.average_precision import average_precision
 from alstm_ros.evaluation.switches import Timeline, timeline
 from alstm_ros.recordings.labels import Labels
-from alstm_ros.recordings.track_files import Recording
+from alstm_ros.recordings.track_files import SequenceTracks
 from alstm_ros.types import Float64, Int64
 
 PEOPLE = ("person", "pedestrian")
@@ -97,11 +97,11 @@ class Judged:
     timelines: dict[str, Timeline]
     prepared: dict[str, te.Prepared]
     raw: dict[str, te.Prepared]
-    recording: Recording
+    recording: SequenceTracks
     frames: Int64
 
 
-def judge(truth: Recording, result: Recording, benchmark: str) -> Judged:
+def score_sequence(truth: SequenceTracks, result: SequenceTracks, benchmark: str) -> Judged:
     """Scores one sequence, class by class.
 
     Args:
@@ -115,9 +115,9 @@ def judge(truth: Recording, result: Recording, benchmark: str) -> Judged:
     prepared: dict[str, te.Prepared] = {}
     raw: dict[str, te.Prepared] = {}
     for name, target, found, own in split_classes(truth.labels, result.labels, result.raw):
-        prepared[name] = te.prepare(target, found, benchmark)
+        prepared[name] = te.prepare_sequence(target, found, benchmark)
         if own is not None:
-            raw[name] = te.prepare(target, own, benchmark)
+            raw[name] = te.prepare_sequence(target, own, benchmark)
     results = tuple(te.evaluate(part) for part in prepared.values())
     together = te.combine(list(results))
     numbers = te.summary(together) | _quality(prepared, raw) | _latency(result.latencies_ms)

@@ -13,7 +13,7 @@ from alstm_ros.drawing import colour
 from alstm_ros.evaluation.switches import Switch, Timeline
 from alstm_ros.evaluation.trackeval_adapter import Prepared
 from alstm_ros.pipeline import Frame
-from alstm_ros.recordings.frames import Source
+from alstm_ros.recordings.frames import FrameSource
 from alstm_ros.types import Float64, Image
 
 HEIGHT, WIDTH = 176, 132  # of a cut-out, pixels
@@ -45,7 +45,7 @@ def frames_of(switch: Switch, length: int) -> list[int]:
 
 
 def cut_out(
-    switches: Sequence[Switch], sequence: Prepared, images: Source | None, numbers: Sequence[int]
+    switches: Sequence[Switch], sequence: Prepared, images: FrameSource | None, numbers: Sequence[int]
 ) -> list[Strip]:
     """Makes the strips; walks through the images once and keeps only the cut-outs.
 
@@ -127,7 +127,7 @@ def _encode(picture: Image) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(bytes(data)).decode("ascii")
 
 
-def choose(timelines: Mapping[str, Timeline], limit: int) -> list[tuple[str, Switch]]:
+def choose_switches(timelines: Mapping[str, Timeline], limit: int) -> list[tuple[str, Switch]]:
     """At most so many switches of a sequence, spread evenly over it; with the class each belongs to."""
     every = sorted(
         ((name, switch) for name, line in timelines.items() for switch in line.switches), key=lambda pair: pair[1].frame

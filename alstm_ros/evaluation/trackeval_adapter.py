@@ -92,7 +92,7 @@ class _Arrays(MotChallenge2DBox):  # type: ignore[misc]  # the library has no ty
         return np.asarray(self._calculate_box_ious(gt[:, :4], found[:, :4], box_format="xywh"))
 
 
-def prepare(truth: Labels, result: Labels, benchmark: str) -> Prepared:
+def prepare_sequence(truth: Labels, result: Labels, benchmark: str) -> Prepared:
     """Applies a benchmark's preprocessing to one sequence.
 
     Args:

@@ -15,16 +15,17 @@ from alstm_ros.evaluation.scoring import split_classes
 from alstm_ros.options import Option, Value, options, replace, values
 from alstm_ros.recordings.detection_cache import CachedSource, select
 from alstm_ros.recordings.frames import DetectionFrame
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
+from alstm_ros.recordings.progress import progress_bar
 from alstm_ros.recordings.replay import detection_step
-from alstm_ros.recordings.track_files import Recording, align
+from alstm_ros.recordings.track_files import SequenceTracks, align
 
 LEFT_OUT = ("detector.max_detections", "motion.camera", "input.timeout", "output.overlay_scale")
 """Live parameters that are not searched: a bound on the load, what needs images, two that leave tracks as they are."""
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class TuningTask:
     """A sequence to tune on.
 
     Attributes:
@@ -36,7 +37,7 @@ class Task:
     """
 
     source: CachedSource
-    truth: Recording
+    truth: SequenceTracks
     benchmark: str
     first: int
     last: int
@@ -98,7 +99,7 @@ def tracks_of(source: CachedSource, config: Config) -> Labels:
         tracks, shown = result.tracks, result.tracks.published
         rows.append((number, tracks.ids[shown], tracks.boxes[shown], tracks.scores[shown], tracks.classes[shown]))
         stamps[number - 1] = frame.stamp_ns
-    return make(
+    return make_labels(
         np.concatenate([np.zeros(0, np.int64), *(np.full(len(ids), number) for number, ids, *_ in rows)]),
         np.concatenate([np.zeros(0, np.int64), *(ids for _, ids, *_ in rows)]),
         np.concatenate([np.zeros((0, 4), np.float32), *(boxes for *_, boxes, _, _ in rows)]),
@@ -110,16 +111,16 @@ def tracks_of(source: CachedSource, config: Config) -> Labels:
     )
 
 
-def results(task: Task, config: Config) -> list[te.Results]:
+def results(task: TuningTask, config: Config) -> list[te.Results]:
     """TrackEval's results of one sequence, one for each class."""
-    found = align(task.truth, Recording(task.source.name, tracks_of(task.source, config)))
+    found = align(task.truth, SequenceTracks(task.source.name, tracks_of(task.source, config)))
     truth = task.truth.labels.window(task.first, task.last)
     labels = found.labels.window(task.first, task.last)
     parts = split_classes(truth, labels, None)
-    return [te.evaluate(te.prepare(target, part, task.benchmark)) for _, target, part, _ in parts]
+    return [te.evaluate(te.prepare_sequence(target, part, task.benchmark)) for _, target, part, _ in parts]
 
 
-def score(tasks: Sequence[Task], config: Config, metric: str) -> float:
+def score(tasks: Sequence[TuningTask], config: Config, metric: str) -> float:
     """One number over several sequences."""
     every = [result for task in tasks for result in results(task, config)]
     return te.summary(te.combine(every))[metric]
@@ -181,7 +182,7 @@ class Search:
     study: str = "alstm"
 
 
-def search(tasks: Sequence[Task], held_out: Sequence[Task], config: Config, how: Search) -> Found:
+def search(tasks: Sequence[TuningTask], held_out: Sequence[TuningTask], config: Config, how: Search) -> Found:
     """Looks for parameters that raise a metric.
 
     The first trial is the config as it is. A trial is given up when, over the sequences it has seen, it lies below the
@@ -219,7 +220,14 @@ def search(tasks: Sequence[Task], held_out: Sequence[Task], config: Config, how:
                 raise optuna.TrialPruned
         return so_far
 
-    study.optimize(objective, n_trials=how.trials, timeout=how.seconds)
+    with progress_bar("searching", how.trials, "trial") as bar:
+
+        def told(study: optuna.Study, _trial: optuna.trial.FrozenTrial) -> None:
+            complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+            bar.set_postfix({f"best {how.metric}": f"{study.best_value:.2f}"} if complete else {}, refresh=False)
+            bar.update()
+
+        study.optimize(objective, n_trials=how.trials, timeout=how.seconds, callbacks=[told])
     states = [trial.state for trial in study.trials]
     changes = _changed(study.best_params, start)
     best = replace(config, changes)
@@ -245,7 +253,7 @@ def _short(value: Value) -> Value:
     return round(value, 3) if isinstance(value, float) else value
 
 
-def split(tasks: Sequence[Task], share: float, seed: int) -> tuple[list[Task], list[Task]]:
+def hold_out(tasks: Sequence[TuningTask], share: float, seed: int) -> tuple[list[TuningTask], list[TuningTask]]:
     """Sets a share aside: whole sequences, chosen by the seed; of a single one its last part.
 
     Returns:

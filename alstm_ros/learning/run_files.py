@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import flatten
-from alstm_ros.parameter_text import assigned, read
+from alstm_ros.parameter_text import assigned, read_yaml
 
 C = TypeVar("C")
 
@@ -20,7 +20,7 @@ def values_of(path: Path) -> dict[str, object]:
     Raises:
         ConfigError: it cannot be read.
     """
-    tree = read(path) or {}
+    tree = read_yaml(path) or {}
     if not isinstance(tree, Mapping):
         raise ConfigError(f"The training file {path} holds no parameters; it must look like 'seed: 0'.")
     return dict(flatten(tree))

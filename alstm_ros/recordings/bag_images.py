@@ -10,10 +10,10 @@ from alstm_ros.errors import DataError, ImageError
 from alstm_ros.images import decode, decode_compressed
 from alstm_ros.pipeline import Frame
 from alstm_ros.recordings.bag import Bag, Message
+from alstm_ros.types import SECOND
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
-SECOND = 1_000_000_000
 
 
 def choose_topic(bag: Bag, wanted: str, types: tuple[str, ...], what: str) -> str:

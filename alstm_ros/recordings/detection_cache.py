@@ -21,10 +21,10 @@ from alstm_ros.config import Config
 from alstm_ros.errors import DataError
 from alstm_ros.options import replace
 from alstm_ros.pipeline import Detector, Frame
-from alstm_ros.recordings.detector_pool import Lanes
-from alstm_ros.recordings.frames import AnyFrame, DetectionFrame, Source
-from alstm_ros.recordings.prefetch import walking
-from alstm_ros.recordings.progress import Progress
+from alstm_ros.recordings.detector_pool import DetectorPool
+from alstm_ros.recordings.frames import AnyFrame, DetectionFrame, FrameSource
+from alstm_ros.recordings.prefetch import closing_walk
+from alstm_ros.recordings.progress import progress_bar
 from alstm_ros.types import Detections, Image
 
 FLOOR = 0.05
@@ -59,7 +59,7 @@ class DetectedSource:
         last: the last walk's last number.
     """
 
-    source: Source
+    source: FrameSource
     config: Config
     load: Callable[[Config], Detector]
     path: Path
@@ -72,7 +72,7 @@ class DetectedSource:
 
     @property
     def name(self) -> str:
-        """See Source."""
+        """See FrameSource."""
         return self.source.name
 
     @property
@@ -82,11 +82,11 @@ class DetectedSource:
 
     @property
     def problems(self) -> list[str]:
-        """See Source."""
+        """See FrameSource."""
         return self.source.problems
 
     def __iter__(self) -> Generator[Numbered, None, None]:
-        """See Source."""
+        """See FrameSource."""
         wide = replace(self.config, {"detector.score_threshold": min(FLOOR, self.config.detector.score_threshold)})
         if self.whole:
             wide = replace(wide, {"detector.nms_threshold": 1.0, "detector.max_detections": 10000})
@@ -96,33 +96,33 @@ class DetectedSource:
             walk: Iterator[Numbered] = _load(kept)
         else:
             walk = self._made(wide, kept)
-        with walking(walk) as frames:
+        with closing_walk(walk) as frames:
             for self.last, frame in frames:
                 yield self.last, frame
 
     def _made(self, wide: Config, kept: Path) -> Generator[Numbered, None, None]:
-        with walking(self.source) as frames:
+        with closing_walk(self.source) as frames:
             first = list(islice(frames, 1))
             rest = chain(first, frames)
             if not first or not isinstance(first[0][1], Frame):
                 yield from ((number, _detections(frame)) for number, frame in rest)
                 return
-            lanes = Lanes.open(self.load, wide)
-            self.images, self.classes = True, lanes.detector.classes
-            progress = Progress(f"{self.name}: detecting", self.source.length, quiet=self.quiet)
-            keeper = contextlib.closing(_Keeper(kept))
-            with keeper as pieces, contextlib.closing(self._detected(lanes, rest)) as detected:
-                for number, frame in detected:
+            pool = DetectorPool.open(self.load, wide)
+            self.images, self.classes = True, pool.detector.classes
+            with contextlib.ExitStack() as stack:
+                bar = progress_bar(f"{self.name}: detecting", self.source.length, quiet=self.quiet)
+                progress = stack.enter_context(bar)
+                pieces = stack.enter_context(contextlib.closing(_CacheWriter(kept)))
+                for number, frame in stack.enter_context(contextlib.closing(self._detected(pool, rest))):
                     pieces.add(number, frame)
-                    progress.step()
+                    progress.update()
                     yield number, frame
-                progress.close()
                 if not self.problems:  # damaged recordings may be repaired
                     pieces.keep(self.classes)
 
-    def _detected(self, lanes: Lanes, frames: Iterator[tuple[int, AnyFrame]]) -> Generator[Numbered, None, None]:
+    def _detected(self, pool: DetectorPool, frames: Iterator[tuple[int, AnyFrame]]) -> Generator[Numbered, None, None]:
         follower = CameraMotion(self.config.motion.camera)
-        with contextlib.closing(lanes.walk(frames, lambda item: lanes.detector([_image(item[1])])[0])) as walk:
+        with contextlib.closing(pool.walk(frames, lambda item: pool.detector([_image(item[1])])[0])) as walk:
             for (number, frame), found in walk:
                 moved = follower(_image(frame), select(found, self.config).boxes, frame.stamp_ns)
                 yield number, DetectionFrame(found, frame.stamp_ns, moved)
@@ -149,22 +149,11 @@ class CachedSource:
     whole: bool = False
 
 
-def detect_all(  # two switches
-    source: Source,
-    config: Config,
-    load: Callable[[Config], Detector],
-    path: Path,
-    folder: Path,
-    *,
-    quiet: bool = False,
-    whole: bool = False,
-) -> CachedSource:
-    """Every frame's detections in memory; see DetectedSource for the arguments."""
-    walked = DetectedSource(source, config, load, path, folder, quiet, whole)
-    frames = tuple(walked)
-    return CachedSource(
-        source.name, frames, walked.classes, walked.length, tuple(walked.problems), whole and walked.images
-    )
+def detect_all(source: DetectedSource) -> CachedSource:
+    """Walks a recording and keeps every frame's detections in memory."""
+    frames = tuple(source)
+    whole = source.whole and source.images
+    return CachedSource(source.name, frames, source.classes, source.length, tuple(source.problems), whole)
 
 
 def select(found: Detections, config: Config) -> Detections:
@@ -184,7 +173,7 @@ def _key(path: Path, wide: Config, config: Config) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-class _Keeper:
+class _CacheWriter:
     """Writes the frames of a recording in pieces, which count once the last one is there."""
 
     def __init__(self, kept: Path) -> None:

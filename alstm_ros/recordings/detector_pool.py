@@ -18,14 +18,14 @@ from joblib import cpu_count
 from alstm_ros.config import Config
 from alstm_ros.options import replace
 from alstm_ros.pipeline import Detector
-from alstm_ros.recordings.prefetch import walking
+from alstm_ros.recordings.prefetch import closing_walk
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
-class Lanes:
+class DetectorPool:
     """A detector that several threads call at once.
 
     Attributes:
@@ -41,7 +41,7 @@ class Lanes:
         self.detector.settle()
 
     @classmethod
-    def open(cls, load: Callable[[Config], Detector], config: Config) -> Lanes:
+    def open(cls, load: Callable[[Config], Detector], config: Config) -> DetectorPool:
         """Opens a detector for recordings: `engine.threads` frames at once, each on one thread.
 
         Args:
@@ -59,27 +59,27 @@ class Lanes:
 
         Args:
             items: frames, in whatever form; walked through once, by whoever asks for the next one.
-            detect: what to do with each, in a thread of a lane.
+            detect: what to do with each, in a thread of the pool.
 
         Yields:
             Each item with what came of it, in their order, then what went wrong, if anything did. At most two items
-            for each lane wait, are worked on, or wait to be taken, and one more has been read. Who stops early closes
-            this generator, which waits for the lanes to end.
+            for each thread wait, are worked on, or wait to be taken, and one more has been read. Who stops early closes
+            this generator, which waits for the threads to end.
         """
         waiting: deque[tuple[T, Future[R]]] = deque()
         following: tuple[T] | Exception | None
-        pool = ThreadPoolExecutor(self.count, "lane")
+        threads = ThreadPoolExecutor(self.count, "detector")
         try:
-            with walking(items) as walk:
+            with closing_walk(items) as walk:
                 following = _following(walk)
                 while waiting or isinstance(following, tuple):
                     while isinstance(following, tuple) and len(waiting) < 2 * self.count:
-                        waiting.append((following[0], pool.submit(detect, following[0])))
+                        waiting.append((following[0], threads.submit(detect, following[0])))
                         following = _following(walk)
                     item, future = waiting.popleft()
                     yield item, future.result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            threads.shutdown(cancel_futures=True)
         if following is not None:
             raise following
 

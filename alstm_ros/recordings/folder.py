@@ -10,9 +10,9 @@ import numpy as np
 
 from alstm_ros.pipeline import Frame
 from alstm_ros.recordings.natural_order import natural
+from alstm_ros.types import SECOND
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-SECOND = 1_000_000_000
 
 
 def _images(path: Path) -> list[Path]:

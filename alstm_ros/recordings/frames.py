@@ -30,7 +30,7 @@ class DetectionFrame:
 AnyFrame = Frame | DetectionFrame
 
 
-class Source(Protocol):
+class FrameSource(Protocol):
     """A recording that can be walked through, as often as wanted, in constant memory."""
 
     @property

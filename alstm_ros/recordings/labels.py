@@ -11,6 +11,20 @@ from alstm_ros.errors import DataError
 from alstm_ros.types import Float64, Int64
 
 
+def frame_starts(frames: NDArray[np.generic], count: int, *, first: int = 0) -> Int64:
+    """Where each frame's rows begin in a table that is sorted by frame.
+
+    Args:
+        frames: `(R,)`, each row's frame number, ascending.
+        count: number of frames.
+        first: number of the first frame.
+
+    Returns:
+        `(count + 1,)` int64: rows of the i-th frame are `starts[i]:starts[i + 1]`.
+    """
+    return np.searchsorted(frames, np.arange(first, first + count + 1)).astype(np.int64)
+
+
 @dataclass(frozen=True, slots=True)
 class Labels:
     """A sequence's boxes, one row each, in the order of their frames.
@@ -110,10 +124,10 @@ class Labels:
 
     def rows(self) -> Int64:
         """`(length + 1,)` int64: frame f's rows are `rows[f - 1]:rows[f]`."""
-        return np.searchsorted(self.frames, np.arange(1, self.length + 2)).astype(np.int64)
+        return frame_starts(self.frames, self.length, first=1)
 
 
-def make(  # noqa: PLR0913  # the columns of a table
+def make_labels(  # noqa: PLR0913  # the columns of a table
     frames: NDArray[np.generic],
     ids: NDArray[np.generic],
     boxes: NDArray[np.generic],

@@ -9,7 +9,7 @@ from mcap.well_known import SchemaEncoding
 from mcap.writer import Writer
 
 from alstm_ros.recordings.frames import AnyFrame
-from alstm_ros.recordings.messages import DETECTIONS, EVENT, LABELS, TRACKS, Messages
+from alstm_ros.recordings.messages import DETECTIONS, EVENT, LABELS, TRACKS, CdrMessages
 from alstm_ros.recordings.sinks import PartFile, RunInfo
 from alstm_ros.types import FrameResult
 
@@ -19,7 +19,7 @@ LATCHED = ("labels",)
 """Topics that the node publishes once, for whoever comes later."""
 
 
-def offered(*, latched: bool) -> str:
+def offered_qos(*, latched: bool) -> str:
     """What a publisher offered, as rosbag2 wrote it until Iron: numbers of rmw's policies, which every player reads."""
     forever = "{sec: 9223372036, nsec: 854775807}"
     return (
@@ -45,7 +45,7 @@ class McapBag:
         self._writer.start(profile="ros2", library="alstm_ros")
         # Players since Jazzy take a file without this record for one of theirs, whose policies are words.
         self._writer.add_metadata("rosbag2", {"ROS_DISTRO": "humble"})
-        self._messages = Messages(info.classes, info.id_prefix)
+        self._messages = CdrMessages(info.classes, info.id_prefix)
         self._threshold = info.threshold
         self._schemas = {
             kind: self._writer.register_schema(kind, SchemaEncoding.ROS2, self._messages.definition(kind).encode())
@@ -70,7 +70,7 @@ class McapBag:
             topic="/".join(part for part in (NODE, camera, name) if part),
             message_encoding="cdr",
             schema_id=self._schemas[TOPICS[name]],
-            metadata={"offered_qos_profiles": offered(latched=name in LATCHED)},
+            metadata={"offered_qos_profiles": offered_qos(latched=name in LATCHED)},
         )
 
     def _add(self, camera: str, name: str, number: int, stamp_ns: int, data: Any) -> None:

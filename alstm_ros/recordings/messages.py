@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from alstm_ros.recordings.interfaces import typestore
-from alstm_ros.rows import SECOND, Box, Rows
-from alstm_ros.types import FrameResult
+from alstm_ros.rows import Box, Rows
+from alstm_ros.types import SECOND, FrameResult
 
 DETECTIONS = "vision_msgs/msg/Detection2DArray"
 TRACKS = "alstm_ros/msg/TrackArray"
@@ -20,7 +20,7 @@ EVENT = "alstm_ros/msg/TrackEvent"
 LABELS = "vision_msgs/msg/LabelInfo"
 
 
-class Messages:
+class CdrMessages:
     """Makes the messages of one camera."""
 
     def __init__(self, classes: Sequence[str], id_prefix: str = "") -> None:

@@ -1,4 +1,4 @@
-"""MOTChallenge text in and out: detections, ground truth, results, sequence facts, camera motion.
+"""MOTChallenge text: detections, ground truth, results, sequence facts, camera motion; `mot_sink.py` writes it.
 
 Rows are `frame,id,left,top,width,height,score,class,visibility`, frames from 1 (https://motchallenge.net/instructions/).
 Ground truth has in the place of the score whether the row counts; MOT15 has world coordinates after it.
@@ -16,10 +16,9 @@ import numpy as np
 
 from alstm_ros.errors import DataError
 from alstm_ros.recordings.frames import DetectionFrame
-from alstm_ros.recordings.labels import Labels, make
-from alstm_ros.types import Affine, Detections, Float64, FrameResult
+from alstm_ros.recordings.labels import Labels, frame_starts, make_labels
+from alstm_ros.types import SECOND, Affine, Detections, Float64
 
-SECOND = 1_000_000_000
 CLASSES = 13
 """MOT16's and later class numbers run from 1 (pedestrian) to 13."""
 
@@ -113,7 +112,7 @@ def read_labels(path: Path, *, truth: bool, length: int | None = None) -> Labels
         table = np.concatenate([table, np.ones((len(table), 1))], axis=1)
     corners = np.concatenate([table[:, 2:4], table[:, 2:4] + table[:, 4:6]], axis=1)
     try:
-        return make(
+        return make_labels(
             table[:, 0],
             table[:, 1],
             corners,
@@ -187,7 +186,7 @@ class MotDetections:
             )
         boxes = np.concatenate([table[:, 2:4], table[:, 2:4] + table[:, 4:6]], axis=1).astype(np.float32)
         self._found = Detections(boxes, np.clip(table[:, 6], 0, 1).astype(np.float32), np.zeros(len(table), np.int64))
-        self._rows = np.searchsorted(table[:, 0], np.arange(1, self.facts.length + 2))
+        self._rows = frame_starts(table[:, 0], self.facts.length, first=1)
         self._motion = read_camera_motion(camera_motion, self.facts.length) if camera_motion else {}
 
     @property
@@ -201,24 +200,3 @@ class MotDetections:
             found = self._found[self._rows[number - 1] : self._rows[number]]
             stamp_ns = round((number - 1) * SECOND / self.facts.fps)
             yield number, DetectionFrame(found, stamp_ns, self._motion.get(number))
-
-
-def format_rows(number: int, result: FrameResult) -> str:
-    """One frame's published tracks as lines of a result file, each with its line end.
-
-    A hundredth of a pixel and a ten-thousandth of a score are kept: what is finer changes no metric.
-    """
-    tracks = result.tracks
-    shown = np.flatnonzero(tracks.published)
-    boxes = tracks.boxes[shown].astype(np.float64)
-    columns = zip(
-        tracks.ids[shown].tolist(),
-        boxes[:, :2].tolist(),
-        (boxes[:, 2:] - boxes[:, :2]).tolist(),
-        tracks.scores[shown].tolist(),
-        strict=True,
-    )
-    return "".join(
-        f"{number},{key},{left:.2f},{top:.2f},{width:.2f},{height:.2f},{score:.4f},-1,-1,-1\n"
-        for key, (left, top), (width, height), score in columns
-    )

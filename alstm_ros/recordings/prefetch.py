@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-from alstm_ros.recordings.frames import AnyFrame, Source
+from alstm_ros.recordings.frames import AnyFrame, FrameSource
 
 WAIT = 0.1
 """Seconds after which a thread that waits looks whether the other one has gone."""
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class ReadAhead:
+class Prefetched:
     """A source whose frames are read by a thread of its own, so many ahead and no more; order and numbers stay.
 
     Attributes:
@@ -25,30 +25,30 @@ class ReadAhead:
         depth: frames ahead.
     """
 
-    source: Source
+    source: FrameSource
     depth: int = 3
 
     @property
     def name(self) -> str:
-        """See Source."""
+        """See FrameSource."""
         return self.source.name
 
     @property
     def length(self) -> int | None:
-        """See Source."""
+        """See FrameSource."""
         return self.source.length
 
     @property
     def problems(self) -> list[str]:
-        """See Source."""
+        """See FrameSource."""
         return self.source.problems
 
     def __iter__(self) -> Iterator[tuple[int, AnyFrame]]:
-        """See Source; what the reading raises is raised here."""
-        return ahead(self.source, self.depth, "read-ahead")
+        """See FrameSource; what the reading raises is raised here."""
+        return prefetch(self.source, self.depth, "read-ahead")
 
 
-def ahead(items: Iterable[T], depth: int, name: str) -> Generator[T, None, None]:
+def prefetch(items: Iterable[T], depth: int, name: str) -> Generator[T, None, None]:
     """Walks through items in a thread of its own.
 
     Args:
@@ -75,7 +75,7 @@ def ahead(items: Iterable[T], depth: int, name: str) -> Generator[T, None, None]
 
 
 @contextmanager
-def walking(items: Iterable[T]) -> Iterator[Iterator[T]]:
+def closing_walk(items: Iterable[T]) -> Iterator[Iterator[T]]:
     """An iterator that is closed, if it can be, where the walk ends: what it opened does not wait for its last user."""
     walk = iter(items)
     try:
@@ -89,7 +89,7 @@ def _work(items: Iterable[T], ready: queue.Queue[tuple[T] | Exception | None], g
     """Puts every item, then the end; stops when nobody takes them any more."""
     last: Exception | None = None
     try:
-        with walking(items) as walk:
+        with closing_walk(items) as walk:
             for item in walk:
                 if not _put(ready, (item,), gone):
                     return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ from alstm_ros.config import Config
 from alstm_ros.errors import DataError
 from alstm_ros.options import replace
 from alstm_ros.pipeline import Frame, Pipeline
-from alstm_ros.recordings.detector_pool import Lanes
-from alstm_ros.recordings.frames import AnyFrame, DetectionFrame, Source
-from alstm_ros.recordings.prefetch import walking
-from alstm_ros.recordings.progress import Progress
+from alstm_ros.recordings.detector_pool import DetectorPool
+from alstm_ros.recordings.frames import AnyFrame, DetectionFrame, FrameSource
+from alstm_ros.recordings.prefetch import closing_walk
+from alstm_ros.recordings.progress import progress_bar
 from alstm_ros.recordings.sinks import RunInfo, open_sinks
 from alstm_ros.types import Detections, FrameResult
 
@@ -30,25 +31,25 @@ class Step:
     Attributes:
         detect: the first half.
         track: the second; is given the frames in their order.
-        lanes: work on the first halves of later frames meanwhile; None does one half after the other.
+        pool: work on the first halves of later frames meanwhile; None does one half after the other.
     """
 
     detect: Callable[[AnyFrame], Detections]
     track: Callable[[AnyFrame, Detections], FrameResult]
-    lanes: Lanes | None = None
+    pool: DetectorPool | None = None
 
     def __call__(self, frame: AnyFrame) -> FrameResult:
         """All of one frame's way."""
         return self.track(frame, self.detect(frame))
 
-    def detected(self, source: Source) -> Generator[tuple[int, AnyFrame, Detections], None, None]:
+    def detected(self, source: FrameSource) -> Generator[tuple[int, AnyFrame, Detections], None, None]:
         """Every frame with its number and detections."""
-        if self.lanes is None:
-            with walking(source) as frames:
+        if self.pool is None:
+            with closing_walk(source) as frames:
                 for number, frame in frames:
                     yield number, frame, self.detect(frame)
             return
-        with contextlib.closing(self.lanes.walk(source, lambda item: self.detect(item[1]))) as walk:
+        with contextlib.closing(self.pool.walk(source, lambda item: self.detect(item[1]))) as walk:
             for (number, frame), found in walk:
                 yield number, frame, found
 
@@ -102,15 +103,15 @@ def stop_politely() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def image_step(config: Config, lanes: Lanes) -> Step:
+def image_step(config: Config, pool: DetectorPool) -> Step:
     """Tracking from images, by the pipeline that the node runs."""
     # A parameter file may name the robot's cameras; a recording is walked one topic at a time.
-    pipeline = Pipeline(replace(config, {"cameras": ()}), lanes.detector)
+    pipeline = Pipeline(replace(config, {"cameras": ()}), pool.detector)
 
     def track(frame: AnyFrame, found: Detections) -> FrameResult:
         return pipeline.track(_image(frame), found)
 
-    return Step(lambda frame: pipeline.detect([_image(frame)])[0], track, lanes)
+    return Step(lambda frame: pipeline.detect([_image(frame)])[0], track, pool)
 
 
 def _image(frame: AnyFrame) -> Frame:
@@ -135,7 +136,7 @@ def _detected(frame: AnyFrame) -> DetectionFrame:
     return frame
 
 
-def replay(source: Source, step: Step, outputs: list[Path], info: RunInfo, *, quiet: bool = False) -> Replayed:
+def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, *, quiet: bool = False) -> Replayed:
     """Walks a source and writes what comes of it.
 
     Ctrl-C ends it early; the files then hold what was tracked until then.
@@ -154,23 +155,27 @@ def replay(source: Source, step: Step, outputs: list[Path], info: RunInfo, *, qu
         DataError: an output cannot be written.
     """
     seen: set[int] = set()
-    progress = Progress(source.name, source.length, quiet=quiet)
-    with open_sinks(outputs, info) as sinks:
-        with stop_politely() as stopped, contextlib.closing(step.detected(source)) as detected:
-            for number, frame, found in detected:
-                result = step.track(frame, found)
-                for sink in sinks:
-                    sink.write(number, frame, result)
-                seen.update(result.tracks.ids[result.tracks.published].tolist())
-                progress.step()
-                if stopped():
-                    break
-        progress.close()
+    start, frames = time.monotonic(), 0
+    with (
+        open_sinks(outputs, info) as sinks,
+        progress_bar(source.name, source.length, quiet=quiet) as progress,
+        stop_politely() as stopped,
+        contextlib.closing(step.detected(source)) as detected,
+    ):
+        for number, frame, found in detected:
+            result = step.track(frame, found)
+            for sink in sinks:
+                sink.write(number, frame, result)
+            seen.update(result.tracks.ids[result.tracks.published].tolist())
+            frames += 1
+            progress.update()
+            if stopped():
+                break
     return Replayed(
         source.name,
-        progress.done,
+        frames,
         len(seen),
-        progress.seconds,
+        time.monotonic() - start,
         tuple(source.problems),
         stopped(),
         tuple(str(path) for path in outputs),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alstm_ros.errors import DataError
-from alstm_ros.recordings.frames import AnyFrame, Source
+from alstm_ros.recordings.frames import AnyFrame, FrameSource
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class SourceOptions:
     fps: float = 30.0
 
 
-def open_source(path: Path, options: SourceOptions | None = None) -> Source:
+def open_source(path: Path, options: SourceOptions | None = None) -> FrameSource:
     """The source at a path, by what lies there.
 
     Args:
@@ -71,7 +71,7 @@ def open_source(path: Path, options: SourceOptions | None = None) -> Source:
 class Window:
     """Some frames of a source; they keep their numbers."""
 
-    def __init__(self, source: Source, frames: str) -> None:
+    def __init__(self, source: FrameSource, frames: str) -> None:
         """Reads which frames are meant.
 
         Args:

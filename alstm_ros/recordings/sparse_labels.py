@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from alstm_ros.errors import DataError
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.recordings.mot import read_labels, read_sequence
 from alstm_ros.recordings.sinks import PartFile
 from alstm_ros.types import Int64
@@ -55,7 +55,7 @@ class SparseLabels:
             raise DataError(f"{self.name} has a box in frame {stray[0]}, which is not among its labelled frames.")
 
 
-def pick(sparse: SparseLabels, every: int) -> SparseLabels:
+def every_nth(sparse: SparseLabels, every: int) -> SparseLabels:
     """Every so many frames of it, from the first on.
 
     Raises:
@@ -68,12 +68,12 @@ def pick(sparse: SparseLabels, every: int) -> SparseLabels:
     return SparseLabels(sparse.name, sparse.labels.select(keep), frames, sparse.fps, sparse.width, sparse.height)
 
 
-def compress(labels: Labels, frames: Int64) -> Labels:
+def keep_frames(labels: Labels, frames: Int64) -> Labels:
     """The given frames alone, numbered 1, 2, 3 ... anew: what a metric sees of a sparsely labelled sequence."""
     places = np.searchsorted(frames, labels.frames)
     inside = (places < len(frames)) & (frames[np.minimum(places, len(frames) - 1)] == labels.frames)
     part = labels.select(inside)
-    return make(
+    return make_labels(
         places[inside] + 1,
         part.ids,
         part.boxes,
@@ -195,7 +195,7 @@ def read_sparse(path: Path) -> SparseLabels:
 def _named(labels: Labels, names: tuple[str, ...], path: Path) -> Labels:
     if len(labels) and not 1 <= labels.classes.min() <= labels.classes.max() <= len(names):
         raise DataError(f"{path} has class {labels.classes.max()}; [Labels] names classes 1 to {len(names)}.")
-    return make(
+    return make_labels(
         labels.frames,
         labels.ids,
         labels.boxes,
@@ -222,7 +222,7 @@ def _read_coco(path: Path) -> SparseLabels:
     frames = np.unique(np.array(list(numbers.values()), np.int64))
     length = int(info.get("frames") or (frames[-1] if len(frames) else 0))
     columns: Sequence[Any] = list(zip(*rows, strict=True)) or ([], [], [], [])
-    labels = make(
+    labels = make_labels(
         np.array(columns[0], np.int64),
         np.array(columns[1], np.int64),
         np.array(columns[2], np.float64),

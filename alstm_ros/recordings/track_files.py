@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from alstm_ros.errors import DataError
-from alstm_ros.recordings.labels import Labels, make
+from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.recordings.mot import read_labels, read_sequence
 from alstm_ros.recordings.sparse_labels import read_sparse
 from alstm_ros.types import Float64, Int64
@@ -20,7 +20,7 @@ MILLISECOND = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class SequenceTracks:
     """Tracks of one sequence.
 
     Attributes:
@@ -59,7 +59,7 @@ class _Rows:
         if None in numbers.values():  # a prefix, or a person's own names: any numbers will do that differ
             numbers = {key: i for i, key in enumerate(dict.fromkeys(self.ids), 1)}
         names = tuple(dict.fromkeys(self.classes))
-        return make(
+        return make_labels(
             np.array(self.frames, np.int64),
             np.array([numbers[key] for key in self.ids], np.int64),
             np.array(self.raw_boxes if raw else self.boxes, np.float64),
@@ -71,7 +71,7 @@ class _Rows:
         )
 
 
-def read_result(path: Path, topic: str = "") -> Recording:
+def read_result(path: Path, topic: str = "") -> SequenceTracks:
     """Reads what a tracker published.
 
     Args:
@@ -87,11 +87,11 @@ def read_result(path: Path, topic: str = "") -> Recording:
     if path.suffix == ".jsonl":
         return _read_jsonl(path)
     if path.suffix == ".txt":
-        return Recording(path.stem, read_labels(path, truth=False))
+        return SequenceTracks(path.stem, read_labels(path, truth=False))
     return _read_bag(path, topic)
 
 
-def read_truth(path: Path, topic: str = "") -> Recording:
+def read_truth(path: Path, topic: str = "") -> SequenceTracks:
     """Reads ground truth.
 
     Args:
@@ -109,10 +109,10 @@ def read_truth(path: Path, topic: str = "") -> Recording:
     info = seqinfo_of(path)
     if path.suffix == ".json" or (info and info.parent == path.parent and "[Labels]" in info.read_text("utf-8")):
         sparse = read_sparse(path)
-        return Recording(sparse.name, sparse.labels, fps=sparse.fps, labelled=sparse.frames)
+        return SequenceTracks(sparse.name, sparse.labels, fps=sparse.fps, labelled=sparse.frames)
     facts = read_sequence(info) if info else None
     labels = read_labels(path, truth=True, length=facts.length if facts else None)
-    return Recording(name_of(path), labels, fps=facts.fps if facts else 0.0)
+    return SequenceTracks(name_of(path), labels, fps=facts.fps if facts else 0.0)
 
 
 def seqinfo_of(path: Path) -> Path | None:
@@ -131,7 +131,7 @@ def name_of(path: Path) -> str:
     return path.name.split(".")[0] if path.is_file() else path.name
 
 
-def _read_jsonl(path: Path) -> Recording:
+def _read_jsonl(path: Path) -> SequenceTracks:
     rows = _Rows()
     stamps: dict[int, int] = {}
     try:
@@ -154,7 +154,7 @@ def _read_jsonl(path: Path) -> Recording:
     between = np.interp(np.arange(1, length + 1), known, [stamps[int(n)] for n in known]).tolist() if length else []
     listed = [stamps.get(n, int(time)) for n, time in enumerate(between, 1)]
     labels = rows.labels(length, listed)
-    return Recording(name_of(path), labels, rows.labels(length, listed, raw=True))
+    return SequenceTracks(name_of(path), labels, rows.labels(length, listed, raw=True))
 
 
 def _append(rows: _Rows, frame: int, key: str, name: str, box: Sequence[float], score: float) -> None:
@@ -165,7 +165,7 @@ def _append(rows: _Rows, frame: int, key: str, name: str, box: Sequence[float], 
     rows.scores.append(score)
 
 
-def _read_bag(path: Path, topic: str) -> Recording:
+def _read_bag(path: Path, topic: str) -> SequenceTracks:
     # Imported here: text needs no rosbags.
     from alstm_ros.recordings.bag import Bag  # noqa: PLC0415
     from alstm_ros.recordings.bag_images import choose_topic, stamp_of  # noqa: PLC0415
@@ -196,7 +196,7 @@ def _read_bag(path: Path, topic: str) -> Recording:
     labels = rows.labels(len(stamps), stamps)
     live = np.array(latencies) if any(latencies) else np.zeros(0)  # offline bags are logged at the stamps themselves
     unrefined = rows.labels(len(stamps), stamps, raw=True) if raw else None
-    return Recording(name_of(path), labels, unrefined, live, problems=tuple(bag.problems))
+    return SequenceTracks(name_of(path), labels, unrefined, live, problems=tuple(bag.problems))
 
 
 def _raw_boxes(bag: Any, topic: str, stamp_of: Any) -> dict[tuple[int, str], tuple[Sequence[float], float]]:
@@ -217,7 +217,7 @@ def _corners(box: Any) -> Sequence[float]:
     return centre.x - half_x, centre.y - half_y, centre.x + half_x, centre.y + half_y
 
 
-def align(truth: Recording, result: Recording) -> Recording:
+def align(truth: SequenceTracks, result: SequenceTracks) -> SequenceTracks:
     """Gives a result the frame numbers of its ground truth.
 
     By stamps where both have them. Otherwise a frame's number in the one is its number in the other.
@@ -251,13 +251,13 @@ def align(truth: Recording, result: Recording) -> Recording:
         problems += (f"{strangers} frames of {result.name} have no ground truth and are left out.",)
     raw = None if result.raw is None else _renumbered(result.raw, numbers, truth.labels)
     labels = _renumbered(result.labels, numbers, truth.labels)
-    return Recording(result.name, labels, raw, result.latencies_ms, result.fps, problems)
+    return SequenceTracks(result.name, labels, raw, result.latencies_ms, result.fps, problems)
 
 
 def _renumbered(labels: Labels, numbers: np.ndarray[Any, np.dtype[np.int64]], truth: Labels) -> Labels:
     frames = numbers[labels.frames - 1]
     part = labels.select(frames > 0)
-    return make(
+    return make_labels(
         frames[frames > 0],
         part.ids,
         part.boxes,

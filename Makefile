@@ -33,7 +33,7 @@ demo: build $(if $(VIDEO),,.cache/vtest.avi) ## play a street video through the 
 test: env-dev build ## run every test
 	@$(PYTHON) dev/fetch_video.py || echo "Tests that need the video will be skipped." >&2
 	@before=$$(dev/tree-hash); \
-	$(RUN) python -m pytest $(TESTS) $(PYTEST_ARGS); \
+	$(RUN) python -m pytest --strict-config --timeout 900 $(TESTS) $(PYTEST_ARGS); \
 	if [ "$(TESTS)$(PYTEST_ARGS)" = test ] && [ "$$before" = "$$(dev/tree-hash)" ]; then echo "$$before" >$(ENV)/.tested; fi
 
 check: lint types ## format, lint, strict types, and the tests unless they have just passed on the same files

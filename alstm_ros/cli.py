@@ -7,6 +7,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from alstm_ros.dependencies import how_to_install
 from alstm_ros.errors import AlstmError
 
 COMMANDS = {
@@ -54,7 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"alstm {name}: {error}\n")
         return FAILED
     except ModuleNotFoundError as error:
-        sys.stderr.write(f"alstm {name} needs the Python package '{error.name}'; install it, for example with pip.\n")
+        missing = error.name or str(error)
+        sys.stderr.write(f"alstm {name} needs the Python package '{missing}': {how_to_install(missing)}\n")
         return FAILED
     except KeyboardInterrupt:
         return INTERRUPTED

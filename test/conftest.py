@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from switching_world import World
 
 ROOT = Path(__file__).resolve().parents[1]
+# For helpers that several tests import, such as imaging, and for bench. pytest's own setting is not known to Humble's.
+sys.path[:0] = [str(ROOT / "test"), str(ROOT / "dev"), str(ROOT)]
 
 # How long an example takes says more about what else the machine does than about the code. Where a change is judged,
 # the examples are the same at each run; elsewhere new ones are looked for.

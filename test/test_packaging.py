@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import itertools
+import json
 import re
 import runpy
 import subprocess
@@ -17,6 +19,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 import alstm_ros
+from alstm_ros.dependencies import PIP as PIP_WORDS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "alstm_ros"
@@ -24,7 +27,10 @@ SITE = Path(sysconfig.get_path("purelib"))
 REQUIREMENTS = ROOT / "dev" / "requirements"
 ROSDEP = {
     "cv2": "python3-opencv",
+    "joblib": "python3-joblib",
     "numpy": "python3-numpy",
+    "onnxruntime": "python3-onnxruntime-pip",
+    "rosbags": "python3-rosbags-pip",
     "scipy": "python3-scipy",
     "tqdm": "python3-tqdm",
     "yaml": "python3-yaml",
@@ -37,6 +43,7 @@ OPTIONAL = {
     "distributed": "only for --dask",
     "tensorrt": "comes with the GPU's driver",
     "tensorrt_rtx": "comes with the GPU's driver",
+    "trackeval": "installed by the command that `alstm evaluate` names, without its second OpenCV",
 }
 """What may be imported and is in no list, and why."""
 
@@ -100,8 +107,45 @@ def test_names_and_licence_agree(manifest: ET.Element, setup_arguments: dict[str
 
 
 def test_setup_and_environment_need_the_same(setup_arguments: dict[str, Any]) -> None:
-    assert sorted(setup_arguments["install_requires"]) == needs("run")
-    assert sorted(setup_arguments["extras_require"]["bags"]) == needs("bags")
+    assert sorted(setup_arguments["install_requires"]) == sorted([*needs("run"), *needs("bags")])
+
+
+def test_what_a_command_says_to_install_is_what_setup_asks_for(setup_arguments: dict[str, Any]) -> None:
+    asked = [*setup_arguments["install_requires"], *itertools.chain(*setup_arguments["extras_require"].values())]
+    for module, words in PIP_WORDS.items():
+        assert words in {f"'{need}'" for need in asked} or module in {"distributed", "trackeval"}, words
+    lines = [line.partition(";")[0] for name in ("test", "test-no-deps") for line in needs(name)]
+    assert PIP_WORDS["distributed"].strip("'") in lines
+    assert PIP_WORDS["trackeval"].removeprefix("--no-deps ") in lines
+    third = {name for name, where in third_party().items() if "/ros/" not in where and "/engines/" not in where}
+    assert third - set(ROSDEP) - {"numpy", "scipy"} <= set(PIP_WORDS), "a command would not say how to install these"
+
+
+def test_one_opencv(setup_arguments: dict[str, Any]) -> None:
+    asked = [*setup_arguments["install_requires"], *itertools.chain(*setup_arguments["extras_require"].values())]
+    assert [need for need in asked if "opencv" in need] == ["opencv-python-headless>=4.5,<5"]
+    assert not [need for need in asked if need.startswith("trackeval")], "it would bring another OpenCV"
+
+
+def test_colcon_tests_need_no_more_than_their_keys() -> None:
+    """Each imports NumPy, SciPy, OpenCV, PyYAML, pytest and Hypothesis at most; conftest.py too."""
+    text = (ROOT / "CMakeLists.txt").read_text(encoding="utf-8")
+    listed = re.search(r"foreach\(test ([^)]+)\)", text)
+    assert listed is not None
+    names = listed[1].split()
+    assert len(names) > 10
+    allowed = {"alstm_ros", "cv2", "hypothesis", "numpy", "pytest", "scipy", "yaml", *sys.stdlib_module_names}
+    waiting, seen = [ROOT / "test" / f"test_{name}.py" for name in names], set[Path]()
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            found = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            found += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for top in {name.partition(".")[0] for name in found}:
+                ours = ROOT / "test" / f"{top}.py"
+                assert ours.is_file() or top in allowed, f"{path.name} imports {top}"
+                waiting += [ours] if ours.is_file() and ours not in seen else []
 
 
 def test_imports_are_declared(manifest: ET.Element, setup_arguments: dict[str, Any]) -> None:
@@ -114,6 +158,25 @@ def test_imports_are_declared(manifest: ET.Element, setup_arguments: dict[str, A
         assert on_robot or from_pip or name in OPTIONAL, f"{where} imports {name}, which is declared nowhere"
         assert "/ros/" not in where or on_robot, f"{where} imports {name}, which package.xml does not name"
         assert name not in ROSDEP or (on_robot and from_pip), f"{name} is missing from package.xml or from setup.py"
+
+
+def test_keys_are_looked_up_in_every_list(tmp_path: Path) -> None:
+    """dev/check_rosdep.py, on lists that lack one key each."""
+    import check_rosdep
+
+    wanted = sorted(set(check_rosdep.keys(ROOT / "package.xml")))
+    lists = {
+        "rosdep/base.yaml": {},
+        "rosdep/python.yaml": {key: {} for key in wanted if key.startswith("python3-")},
+        "new/distribution.yaml": {"repositories": {"all": {"release": {"packages": wanted}}, "rclpy": {}}},
+    }
+    for name, content in lists.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    assert check_rosdep.main([str(tmp_path), "new"]) == 0
+    few = {"repositories": {"some": {"release": {"packages": [key for key in wanted if key != "rclpy"]}}}}
+    (tmp_path / "new/distribution.yaml").write_text(json.dumps(few), encoding="utf-8")
+    assert check_rosdep.main([str(tmp_path), "new"]) == 1
 
 
 def test_interface_dependencies_are_found_and_declared(manifest: ET.Element) -> None:
@@ -180,6 +243,7 @@ def test_node_is_where_ros2_run_looks() -> None:
 def test_wheel_holds_the_package(tmp_path: Path) -> None:
     source = tmp_path / "source"
     copytree(PACKAGE, source / "alstm_ros", ignore=ignore_patterns("__pycache__"))
+    copytree(ROOT / "config", source / "config")
     for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
         copy(ROOT / name, source)
     call = ["-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index", "-w", str(tmp_path), "."]
@@ -188,6 +252,8 @@ def test_wheel_holds_the_package(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "wheel")
-    assert files(tmp_path / "wheel" / "alstm_ros") == files(source / "alstm_ros")
+    held = files(tmp_path / "wheel" / "alstm_ros")
+    recipes = {f"recipes/{name}": content for name, content in files(source / "config").items()}
+    assert held == files(source / "alstm_ros") | recipes
     (points,) = (tmp_path / "wheel").glob("*.dist-info/entry_points.txt")
     assert "alstm = alstm_ros.cli:main" in points.read_text(encoding="utf-8")

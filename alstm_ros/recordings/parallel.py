@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from joblib import Parallel, delayed, parallel_config
 
+from alstm_ros.dependencies import how_to_install
 from alstm_ros.errors import ConfigError, DependencyError
 
 CONNECT = "30s"
@@ -56,7 +57,9 @@ def _client(address: str) -> Any:
     try:
         from distributed import Client  # noqa: PLC0415  # wanted only here
     except ImportError as error:
-        raise DependencyError("--dask needs the Python package 'distributed'; install it with pip.") from error
+        raise DependencyError(
+            f"--dask needs the Python package 'distributed': {how_to_install('distributed')}"
+        ) from error
     try:
         return Client(address, timeout=CONNECT)  # type: ignore[no-untyped-call]
     except (OSError, ValueError) as error:

@@ -16,8 +16,8 @@ BUILD := .env/build/$(ROS_DISTRO)
 RUN := ROS_DISTRO=$(ROS_DISTRO) dev/run
 NEEDS := dev/requirements
 # What an interface build reads, and the names of what it links into the environment.
-INTERFACES := $(wildcard msg/*.msg dev/vision_msgs/msg/*.msg)
-SOURCES := CMakeLists.txt package.xml dev/vision_msgs/CMakeLists.txt dev/vision_msgs/package.xml $(INTERFACES)
+INTERFACES := $(wildcard msg/*.msg dev/*_msgs/msg/*.msg)
+SOURCES := CMakeLists.txt package.xml $(wildcard dev/*_msgs/CMakeLists.txt dev/*_msgs/package.xml) $(INTERFACES)
 PIP := $(ENV)/bin/python -m pip install -qq --disable-pip-version-check --retries 10
 ALL_NEEDS := $(foreach name,run bags build,-r $(NEEDS)/$(name).txt)
 
@@ -96,7 +96,7 @@ $(ENV)/.build: $(ENV)/.env $(ENV)/.names $(SOURCES)
 	@echo "Building the messages into $(ENV) ..."
 	@[ -e $(ENV)/local_setup.sh ] || touch $(ENV)/local_setup.sh # colcon warns of a prefix without one, and writes it
 	@$(RUN) colcon --log-base $(BUILD)/log build --merge-install --symlink-install \
-		--install-base $(ENV) --build-base $(BUILD) --base-paths . dev/vision_msgs \
+		--install-base $(ENV) --build-base $(BUILD) --base-paths . dev/vision_msgs dev/foxglove_msgs \
 		--event-handlers console_direct- console_cohesion- --cmake-force-configure --cmake-args -GNinja \
 		-DPython3_EXECUTABLE=$(CURDIR)/$(ENV)/bin/python -DPython3_FIND_VIRTUALENV=ONLY -DBUILD_TESTING=OFF
 	@find $(ENV)/lib/python3.*/site-packages/alstm_ros $(ENV)/share/alstm_ros -xtype l -delete # of files that are gone

@@ -235,6 +235,7 @@ class OutputConfig(_Group):
     overlay_scale: float = option(
         1.0, "Size of the overlay image relative to the camera's.", low=0.1, high=1.0, live=True
     )
+    jpeg_quality: int = option(80, "JPEG quality of `~/overlay/compressed`.", low=1, high=100, live=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,11 @@ class Mark:
     score: float
     lost: bool = False
 
+    @property
+    def text(self) -> str:
+        """Id, class and score, such as `7 person 0.93`."""
+        return f"{self.id} {self.name} {'lost' if self.lost else format(self.score, '.2f')}"
+
 
 def marks(tracks: Tracks, classes: Sequence[str], prefix: str = "") -> list[Mark]:
     """What to draw of these tracks: all but the tentative ones, in the order of their ids.
@@ -71,6 +76,50 @@ def colour(track_id: str) -> Colour:
     return round(255 * blue), round(255 * green), round(255 * red)
 
 
+def ink_on(ground: Colour) -> Colour:
+    """Black or white, BGR: what can be read on this colour."""
+    bright = 0.114 * ground[0] + 0.587 * ground[1] + 0.299 * ground[2] > 128  # BT.601's luma
+    return (0, 0, 0) if bright else (255, 255, 255)
+
+
+class Trails:
+    """Where each id has been lately: the middle of its box's lower edge."""
+
+    def __init__(self, reach_ns: int = 2_000_000_000) -> None:
+        """Starts without trails.
+
+        Args:
+            reach_ns: how far back a trail reaches, in the stamps' time.
+        """
+        self.reach_ns = reach_ns
+        self._trails: dict[str, deque[tuple[int, float, float]]] = {}
+        self.stamp_ns = 0
+
+    def remember(self, stamp_ns: int, shown: Sequence[Mark]) -> None:
+        """Takes in one frame.
+
+        Args:
+            stamp_ns: its stamp; one before the last one's clears the trails.
+            shown: its objects; those that are lost leave no trail.
+        """
+        if stamp_ns < self.stamp_ns:
+            self._trails.clear()
+        self.stamp_ns = stamp_ns
+        for mark in shown:
+            if not mark.lost:
+                left, _, right, bottom = mark.box
+                self._trails.setdefault(mark.id, deque()).append((stamp_ns, (left + right) / 2, bottom))
+        for key, trail in list(self._trails.items()):
+            while trail and trail[0][0] < stamp_ns - self.reach_ns:
+                trail.popleft()
+            if not trail:
+                del self._trails[key]
+
+    def path(self, track_id: str) -> list[tuple[int, float, float]]:
+        """Stamp, x and y in pixels of the image, the oldest first."""
+        return list(self._trails.get(track_id, ()))
+
+
 class Overlay:
     """Draws one camera's frames in turn and remembers where each id has been."""
 
@@ -80,9 +129,7 @@ class Overlay:
         Args:
             trail_ns: how far back a trail reaches, in the stamps' time.
         """
-        self._trail_ns = trail_ns
-        self._trails: dict[str, deque[tuple[int, float, float]]] = {}
-        self._stamp_ns = 0
+        self._trails = Trails(trail_ns)
 
     def draw(self, image: Image, stamp_ns: int, shown: Sequence[Mark], scale: float = 1.0) -> Image:
         """A copy of the picture with the marks on it.
@@ -96,7 +143,7 @@ class Overlay:
         Returns:
             `(scale * H, scale * W, 3)` uint8 BGR.
         """
-        self._remember(stamp_ns, shown)
+        self._trails.remember(stamp_ns, shown)
         size = max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale))
         canvas = cv2.resize(image, size, interpolation=cv2.INTER_AREA) if scale != 1 else image.copy(order="C")
         unit = max(1, round(min(size) / 400))  # a line's width: 1 up to 600 lines of picture, 3 at 1080
@@ -109,27 +156,13 @@ class Overlay:
             _draw_label(canvas, mark, scale, unit, labels)
         return np.asarray(canvas)
 
-    def _remember(self, stamp_ns: int, shown: Sequence[Mark]) -> None:
-        if stamp_ns < self._stamp_ns:
-            self._trails.clear()
-        self._stamp_ns = stamp_ns
-        for mark in shown:
-            if not mark.lost:
-                left, _, right, bottom = mark.box
-                self._trails.setdefault(mark.id, deque()).append((stamp_ns, (left + right) / 2, bottom))
-        for key, trail in list(self._trails.items()):
-            while trail and trail[0][0] < stamp_ns - self._trail_ns:
-                trail.popleft()
-            if not trail:
-                del self._trails[key]
-
     def _draw_trail(self, canvas: Image, track_id: str, scale: float, unit: int) -> None:
-        points = np.array(self._trails.get(track_id, ()), np.float64)
+        points = np.array(self._trails.path(track_id), np.float64)
         if len(points) < 2:
             return
         path = _pixels(points[:, 1:] * scale)
         _draw_lines(canvas, [path], colour(track_id), unit)
-        recent = path[points[:, 0] > self._stamp_ns - self._trail_ns / 2]
+        recent = path[points[:, 0] > self._trails.stamp_ns - self._trails.reach_ns / 2]
         if len(recent) > 1:  # the newer half twice as wide
             _draw_lines(canvas, [recent], colour(track_id), 2 * unit)
 
@@ -165,7 +198,7 @@ def _draw_box(canvas: Image, mark: Mark, scale: float, unit: int) -> None:
 
 def _draw_label(canvas: Image, mark: Mark, scale: float, unit: int, taken: list[Rectangle]) -> None:
     """Writes id, class and score on a filled ground above the box, or near it where another label stands there."""
-    text = f"{mark.id} {mark.name} {'lost' if mark.lost else format(mark.score, '.2f')}"
+    text = mark.text
     size, margin = 0.4 * unit, 2 * unit
     (wide, high), below = cv2.getTextSize(text, FONT, size, unit)
     wide, high = wide + 2 * margin, high + below + margin
@@ -178,9 +211,7 @@ def _draw_label(canvas: Image, mark: Mark, scale: float, unit: int, taken: list[
     taken.append((x, y, x + wide, y + high))
     ground = colour(mark.id)
     cv2.rectangle(canvas, (x, y), (x + wide - 1, y + high - 1), ground, cv2.FILLED)
-    bright = 0.114 * ground[0] + 0.587 * ground[1] + 0.299 * ground[2] > 128  # BT.601's luma
-    ink = (0, 0, 0) if bright else (255, 255, 255)
-    cv2.putText(canvas, text, (x + margin, y + high - below), FONT, size, ink, unit, cv2.LINE_AA)
+    cv2.putText(canvas, text, (x + margin, y + high - below), FONT, size, ink_on(ground), unit, cv2.LINE_AA)
 
 
 def _overlap(a: Rectangle, b: Rectangle) -> bool:

@@ -148,6 +148,24 @@ def decode_compressed(data: Bytes, layout: str) -> Image:
     return _to_bgr(picture, cv2.COLOR_RGB2BGR if "compressed rgb" in target else None)
 
 
+def encode_jpeg(image: Image, quality: int) -> UInt8:
+    """A picture as JPEG.
+
+    Args:
+        image: `(H, W, 3)` uint8 BGR.
+        quality: 1..100.
+
+    Returns:
+        `(N,)` uint8, the file's bytes.
+    """
+    # OpenCV reports what it cannot encode by False, and there is nothing of this dtype and shape that JPEG cannot hold
+    # but a side above 65500 pixels.
+    done, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))
+    if not done:
+        raise ImageError("encode", f"An image of {image.shape[1]}x{image.shape[0]} pixels cannot be written as JPEG.")
+    return np.asarray(data, np.uint8).reshape(-1)
+
+
 def _damaged(codec: str, size: int) -> ImageError:
     return ImageError(f"The compressed image is damaged: its {size} bytes are no whole {codec}.", f"damaged {codec}")
 

@@ -86,6 +86,15 @@ class Rows:
         for key, index, score, box in zip(*(column.tolist() for column in columns), strict=True):
             yield DetectionRow(f"{self._prefix}{key}", self._classes[index], score, Box.of(box))
 
+    def raw_detections(self, result: FrameResult) -> Iterator[DetectionRow]:
+        """What the detector found; the id is that of the track which took it, empty where none did."""
+        tracks, found = result.tracks, result.detections
+        holders = dict(zip(tracks.detection.tolist(), tracks.ids.tolist(), strict=True))
+        rows = zip(found.classes.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
+        for number, (index, score, box) in enumerate(rows):
+            name = f"{self._prefix}{holders[number]}" if number in holders else ""
+            yield DetectionRow(name, self._classes[index], score, Box.of(box))
+
     def tracks(self, result: FrameResult) -> Iterator[TrackRow]:
         """Every living track; raw box and score are zero where it was not detected in this frame."""
         tracks, found = result.tracks, result.detections

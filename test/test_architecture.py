@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "alstm_ros"
 BASE = {"__init__", "errors", "types", "options"}
-DATA = BASE | {"dependencies", "boxes", "images", "config", "parameter_text", "drawing", "rows"}
+DATA = BASE | {"dependencies", "boxes", "images", "config", "parameter_text", "drawing", "rows", "annotations"}
 CORE = DATA | {"engines", "detection", "association", "pipeline", "camera_motion"}
 MAY_IMPORT = {
     "__init__": set(),
@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "parameter_text": BASE | {"config"},
     "drawing": BASE | {"boxes"},
     "rows": BASE,
+    "annotations": BASE | {"drawing"},
     "camera_motion": BASE,
     "reference": BASE | {"config"},
     "engines": DATA,

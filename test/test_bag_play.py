@@ -75,7 +75,7 @@ def test_a_written_bag_can_be_played(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert cli.main(["track", str(bag), "--output", str(tmp_path / "x.mcap")]) == 0
     written = Bag(tmp_path / "x.mcap")
     kinds = {topic.name: message_class(topic.type) for topic in written.topics}
-    assert set(kinds) == {f"/alstm/{name}" for name in ("detections", "tracks", "events", "labels")}
+    assert set(kinds) == {f"/alstm/{name}" for name in ("detections", "tracks", "events", "labels", "annotations")}
     with domain() as number:
         ros = Ros(number)
         try:

@@ -38,6 +38,7 @@ class TrackJob:
         outputs: files to write; `{name}` stands for the source's name.
         config: all parameters.
         quiet: show no progress.
+        images: write the images into the bag, too.
     """
 
     source: Path | None
@@ -49,6 +50,7 @@ class TrackJob:
     outputs: tuple[str, ...]
     config: Config
     quiet: bool
+    images: bool = False
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,6 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--frames", default="", metavar="A-B", help="only these; first-half and second-half are known too"
     )
+    parser.add_argument("--images", action="store_true", help="write the images into the .mcap, too, as JPEG")
     parser.add_argument("--json", action="store_true", help="print what was done as one JSON object")
     add_config(parser)
     add_jobs(parser)
@@ -117,7 +120,7 @@ def track_one(job: TrackJob) -> Replayed:
         source = Window(source, job.frames)
     if images:
         source = Prefetched(source)
-    info = RunInfo(classes, job.config.output.id_prefix, job.config.detector.score_threshold)
+    info = RunInfo(classes, job.config.output.id_prefix, job.config.detector.score_threshold, job.images)
     return replay(source, step, outputs, info, quiet=job.quiet)
 
 
@@ -137,6 +140,8 @@ def _jobs(args: argparse.Namespace) -> list[TrackJob]:
     if len(args.source) > 1 and any("{name}" not in text for text in args.output):
         raise DataError("With several sources each --output must hold {name}, such as 'tracks/{name}.txt'.")
     check_outputs([Path(text) for text in args.output], images=True)
+    if args.images and (args.detections or not any(text.endswith(".mcap") for text in args.output)):
+        raise DataError("--images needs a SOURCE that holds images, and an --output that ends in .mcap.")
     config = config_from(args)
     several = len(args.source) > 1 and (args.jobs > 1 or args.dask is not None)
     return [
@@ -150,6 +155,7 @@ def _jobs(args: argparse.Namespace) -> list[TrackJob]:
             tuple(args.output),
             config,
             quiet=several,
+            images=args.images,
         )
         for source in args.source or [None]
     ]

@@ -8,15 +8,24 @@ from typing import Any
 from mcap.well_known import SchemaEncoding
 from mcap.writer import Writer
 
+from alstm_ros.annotations import ANNOTATIONS
+from alstm_ros.images import encode_jpeg
+from alstm_ros.pipeline import Frame
 from alstm_ros.recordings.frames import AnyFrame
-from alstm_ros.recordings.messages import DETECTIONS, EVENT, LABELS, TRACKS, CdrMessages
+from alstm_ros.recordings.messages import DETECTIONS, EVENT, IMAGE, LABELS, TRACKS, CdrMessages
 from alstm_ros.recordings.sinks import PartFile, RunInfo
 from alstm_ros.types import FrameResult
 
 NODE = "/alstm"
-TOPICS = {"labels": LABELS, "detections": DETECTIONS, "tracks": TRACKS, "events": EVENT}
+TOPICS = {"labels": LABELS, "detections": DETECTIONS, "tracks": TRACKS, "events": EVENT, "annotations": ANNOTATIONS}
 LATCHED = ("labels",)
 """Topics that the node publishes once, for whoever comes later."""
+
+
+IMAGES = "image/compressed"
+"""Where the images go on request: the topic on which the node finds them, so that a player feeds it."""
+JPEG_QUALITY = 90
+"""Of the images that are written, 1..100."""
 
 
 def offered_qos(*, latched: bool) -> str:
@@ -30,7 +39,7 @@ def offered_qos(*, latched: bool) -> str:
 
 
 class McapBag:
-    """Writes `/alstm/detections`, `/alstm/tracks`, `/alstm/events` and `/alstm/labels`."""
+    """Writes what the node publishes, with what to draw on the images, and the images where they are asked for."""
 
     def __init__(self, path: Path, info: RunInfo) -> None:
         """Opens the file and stores the message definitions.
@@ -47,9 +56,11 @@ class McapBag:
         self._writer.add_metadata("rosbag2", {"ROS_DISTRO": "humble"})
         self._messages = CdrMessages(info.classes, info.id_prefix)
         self._threshold = info.threshold
+        self._images = info.images
+        kinds = [*TOPICS.values(), *([IMAGE] if info.images else [])]
         self._schemas = {
             kind: self._writer.register_schema(kind, SchemaEncoding.ROS2, self._messages.definition(kind).encode())
-            for kind in TOPICS.values()
+            for kind in kinds
         }
         self._channels: dict[tuple[str, str], int] = {}
 
@@ -57,19 +68,25 @@ class McapBag:
         """Writes the frame's messages, stamped and logged at the frame's own time."""
         header = self._messages.header(result.stamp_ns, getattr(frame, "frame_id", ""))
         if (frame.camera, "labels") not in self._channels:
-            for name in TOPICS:
-                self._open_channel(frame.camera, name)
+            for name, kind in TOPICS.items():
+                self._open_channel(frame.camera, name, f"{NODE}/{frame.camera}/{name}", kind)
+            if self._images:
+                self._open_channel(frame.camera, IMAGES, f"/{frame.camera}/{IMAGES}", IMAGE)
             self._add(frame.camera, "labels", number, result.stamp_ns, self._messages.labels(header, self._threshold))
         self._add(frame.camera, "detections", number, result.stamp_ns, self._messages.detections(header, result))
         self._add(frame.camera, "tracks", number, result.stamp_ns, self._messages.tracks(header, result))
         for event in self._messages.events(header, result):
             self._add(frame.camera, "events", number, result.stamp_ns, event)
+        self._add(frame.camera, "annotations", number, result.stamp_ns, self._messages.annotations(header, result))
+        if self._images and isinstance(frame, Frame):
+            picture = self._messages.image(header, encode_jpeg(frame.image, JPEG_QUALITY))
+            self._add(frame.camera, IMAGES, number, result.stamp_ns, picture)
 
-    def _open_channel(self, camera: str, name: str) -> None:
+    def _open_channel(self, camera: str, name: str, topic: str, kind: str) -> None:
         self._channels[camera, name] = self._writer.register_channel(
-            topic="/".join(part for part in (NODE, camera, name) if part),
+            topic=topic.replace("//", "/"),  # the only camera has no name
             message_encoding="cdr",
-            schema_id=self._schemas[TOPICS[name]],
+            schema_id=self._schemas[kind],
             metadata={"offered_qos_profiles": offered_qos(latched=name in LATCHED)},
         )
 

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from alstm_ros.annotations import ANNOTATIONS, FONT, Annotator, Point, Rgba
+from alstm_ros.drawing import marks
 from alstm_ros.recordings.interfaces import typestore
 from alstm_ros.rows import Box, Rows
 from alstm_ros.types import SECOND, FrameResult
@@ -18,6 +21,7 @@ DETECTIONS = "vision_msgs/msg/Detection2DArray"
 TRACKS = "alstm_ros/msg/TrackArray"
 EVENT = "alstm_ros/msg/TrackEvent"
 LABELS = "vision_msgs/msg/LabelInfo"
+IMAGE = "sensor_msgs/msg/CompressedImage"
 
 
 class CdrMessages:
@@ -32,7 +36,9 @@ class CdrMessages:
         """
         self._store = typestore()
         self._classes = classes
+        self._prefix = id_prefix
         self._rows = Rows(classes, id_prefix)
+        self._annotator = Annotator()
         types = self._store.types
         self._time = types["builtin_interfaces/msg/Time"]
         self._duration = types["builtin_interfaces/msg/Duration"]
@@ -119,6 +125,44 @@ class CdrMessages:
             for row in self._rows.events(result)
         ]
 
+    def annotations(self, header: Any, result: FrameResult) -> bytes:
+        """Boxes, ids as texts, and trails, for a viewer that draws them on the camera's image."""
+        types = self._store.types
+        lines, texts = self._annotator(result.stamp_ns, marks(result.tracks, self._classes, self._prefix))
+        line, text = types["foxglove_msgs/msg/PointsAnnotation"], types["foxglove_msgs/msg/TextAnnotation"]
+        none = self._colour((0.0, 0.0, 0.0, 0.0))
+        message = types[ANNOTATIONS](
+            circles=[],
+            points=[
+                line(
+                    timestamp=header.stamp,
+                    type=one.kind,
+                    points=[self._point(place) for place in one.points],
+                    outline_color=self._colour(one.rgba),
+                    outline_colors=[],
+                    fill_color=none,
+                    thickness=one.thickness,
+                )
+                for one in lines
+            ],
+            texts=[
+                text(
+                    timestamp=header.stamp,
+                    position=self._point(one.place),
+                    text=one.words,
+                    font_size=FONT,
+                    text_color=self._colour(one.rgba),
+                    background_color=self._colour(one.ground),
+                )
+                for one in texts
+            ],
+        )
+        return self._bytes(message, ANNOTATIONS)
+
+    def image(self, header: Any, jpeg: NDArray[np.uint8]) -> bytes:
+        """A picture, `(N,)` uint8 of JPEG."""
+        return self._bytes(self._store.types[IMAGE](header=header, format="jpeg", data=jpeg), IMAGE)
+
     def definition(self, kind: str) -> str:
         """A message type's definition with all that it contains, as bags store it."""
         return self._store.generate_msgdef(kind, ros_version=2)[0]
@@ -126,6 +170,12 @@ class CdrMessages:
     def _box(self, box: Box) -> Any:
         centre = self._pose2d(position=self._point2d(x=box.x, y=box.y), theta=0.0)
         return self._box_type(center=centre, size_x=box.width, size_y=box.height)
+
+    def _point(self, place: Point) -> Any:
+        return self._store.types["foxglove_msgs/msg/Point2"](x=place[0], y=place[1])
+
+    def _colour(self, rgba: Rgba) -> Any:
+        return self._store.types["foxglove_msgs/msg/Color"](*rgba)
 
     def _lasting(self, duration: tuple[int, int]) -> Any:
         return self._duration(sec=duration[0], nanosec=duration[1])

@@ -27,11 +27,13 @@ class RunInfo:
         classes: class names, by class index.
         id_prefix: put before every id, where ids are texts.
         threshold: the detector's score threshold.
+        images: whether the images themselves are wanted in a bag.
     """
 
     classes: tuple[str, ...]
     id_prefix: str = ""
     threshold: float = 0.0
+    images: bool = False
 
 
 class Sink(Protocol):

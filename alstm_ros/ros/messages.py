@@ -20,7 +20,7 @@ from vision_msgs.msg import (
 )
 
 from alstm_ros.msg import Track, TrackArray, TrackEvent
-from alstm_ros.rows import Box, Rows
+from alstm_ros.rows import Box, DetectionRow, Rows
 from alstm_ros.types import FrameResult
 
 
@@ -48,21 +48,16 @@ class Messages:
         """
         self._rows = Rows(classes, id_prefix)
         self._detections: list[Detection2D] = []
+        self._raw: list[Detection2D] = []
         self._tracks: list[Track] = []
 
     def detections(self, header: Header, result: FrameResult) -> Detection2DArray:
         """The tracks that are published as detections, boxes refined."""
-        rows = list(self._rows.detections(result))
-        while len(self._detections) < len(rows):
-            self._detections.append(Detection2D(results=[ObjectHypothesisWithPose()]))
-        for message, row in zip(self._detections, rows, strict=False):
-            message.header = header
-            message.id = row.id
-            hypothesis = message.results[0].hypothesis
-            hypothesis.class_id = row.class_id
-            hypothesis.score = row.score
-            _fill_box(message.bbox, row.box)
-        return Detection2DArray(header=header, detections=self._detections[: len(rows)])
+        return _filled(self._detections, header, list(self._rows.detections(result)))
+
+    def raw_detections(self, header: Header, result: FrameResult) -> Detection2DArray:
+        """What the detector found, unchanged; the id is that of the track which took it, empty where none did."""
+        return _filled(self._raw, header, list(self._rows.raw_detections(result)))
 
     def tracks(self, header: Header, result: FrameResult) -> TrackArray:
         """Every living track; `raw_bbox` is empty and `raw_score` 0 where it was not detected in this frame."""
@@ -93,6 +88,20 @@ class Messages:
             message.age.sec, message.age.nanosec = row.age
             messages.append(message)
         return messages
+
+
+def _filled(kept: list[Detection2D], header: Header, rows: Sequence[DetectionRow]) -> Detection2DArray:
+    """The messages that are kept, and more where they are not enough, with these rows."""
+    while len(kept) < len(rows):
+        kept.append(Detection2D(results=[ObjectHypothesisWithPose()]))
+    for message, row in zip(kept, rows, strict=False):
+        message.header = header
+        message.id = row.id
+        hypothesis = message.results[0].hypothesis
+        hypothesis.class_id = row.class_id
+        hypothesis.score = row.score
+        _fill_box(message.bbox, row.box)
+    return Detection2DArray(header=header, detections=kept[: len(rows)])
 
 
 def _fill_box(message: BoundingBox2D, box: Box) -> None:

@@ -8,6 +8,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rclpy.qos_overriding_options import InvalidQosOverridesError, QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import Header
 from vision_msgs.msg import Detection2DArray, LabelInfo
@@ -17,8 +18,10 @@ from alstm_ros.config import Config
 from alstm_ros.drawing import Overlay, marks
 from alstm_ros.errors import ConfigError
 from alstm_ros.msg import TrackArray, TrackEvent
+from alstm_ros.ros.annotations import MESSAGE as ANNOTATIONS
+from alstm_ros.ros.annotations import AnnotationMessages
 from alstm_ros.ros.messages import Messages, labels
-from alstm_ros.ros.pictures import image_message, markers
+from alstm_ros.ros.pictures import compressed_message, image_message, markers
 from alstm_ros.types import FrameResult, Image
 
 RESULTS, EVENTS, PICTURES = 10, 1000, 1
@@ -41,15 +44,21 @@ class CameraOutput:
         self._publishers: list[Publisher] = []
         self._classes = classes
         self._prefix = config.output.id_prefix
-        self._scale = config.output.overlay_scale
+        self._look = config.output
         self._messages = Messages(classes, self._prefix)
         self._drawer = Overlay()
+        self._annotate = AnnotationMessages()
         place = f"~/{camera}/" if camera else "~/"
         self._detections = self._publisher(Detection2DArray, f"{place}detections", RESULTS)
         self._tracks = self._publisher(TrackArray, f"{place}tracks", RESULTS)
         self._events = self._publisher(TrackEvent, f"{place}events", EVENTS)
         self._overlay = self._publisher(ImageMessage, f"{place}overlay", PICTURES)
+        self._compressed = self._publisher(CompressedImage, f"{place}overlay/compressed", PICTURES)
         self._markers = self._publisher(ImageMarker, f"{place}markers", PICTURES)
+        self._annotations: Publisher | None = None
+        if ANNOTATIONS is not None:
+            self._annotations = self._publisher(ANNOTATIONS, f"{place}annotations", RESULTS)
+        self._raw = self._publisher(Detection2DArray, f"{place}raw_detections", RESULTS)
         self._labels = self._publisher(LabelInfo, f"{place}labels", PICTURES, latched=True)
         now = Header(stamp=node.get_clock().now().to_msg())
         self._labels.publish(labels(classes, config.detector.score_threshold, now))
@@ -66,19 +75,33 @@ class CameraOutput:
         self._tracks.publish(self._messages.tracks(header, result))
         for event in self._messages.events(header, result):
             self._events.publish(event)
-        overlay, markers_wanted = self._overlay.get_subscription_count(), self._markers.get_subscription_count()
-        if not overlay and not markers_wanted:
+        if self._raw.get_subscription_count():
+            self._raw.publish(self._messages.raw_detections(header, result))
+        self._publish_pictures(header, image, result)
+
+    def _publish_pictures(self, header: Header, image: Image, result: FrameResult) -> None:
+        """What somebody looks at now."""
+        pictures = [self._overlay, self._compressed, self._markers, self._annotations]
+        overlay, compressed, markers_wanted, annotations = (
+            topic is not None and topic.get_subscription_count() > 0 for topic in pictures
+        )
+        if not (overlay or compressed or markers_wanted or annotations):
             return
         shown = marks(result.tracks, self._classes, self._prefix)
-        if overlay:
-            drawn = self._drawer.draw(image, result.stamp_ns, shown, self._scale)
-            self._overlay.publish(image_message(header, drawn))
+        if overlay or compressed:
+            drawn = self._drawer.draw(image, result.stamp_ns, shown, self._look.overlay_scale)
+            if overlay:
+                self._overlay.publish(image_message(header, drawn))
+            if compressed:
+                self._compressed.publish(compressed_message(header, drawn, self._look.jpeg_quality))
         if markers_wanted:
             self._markers.publish(markers(header, shown))
+        if self._annotations is not None and annotations:
+            self._annotations.publish(self._annotate(header, result.stamp_ns, shown))
 
     def configure(self, config: Config) -> None:
         """Takes over the live parameters."""
-        self._scale = config.output.overlay_scale
+        self._look = config.output
 
     def close(self) -> None:
         """Frees the publishers."""

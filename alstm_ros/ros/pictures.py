@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from geometry_msgs.msg import Point
+from sensor_msgs.msg import CompressedImage
 from sensor_msgs.msg import Image as ImageMessage
 from std_msgs.msg import ColorRGBA, Header
 from visualization_msgs.msg import ImageMarker
 
 from alstm_ros.drawing import Mark, colour
+from alstm_ros.images import encode_jpeg
 from alstm_ros.types import Image
 
 CORNERS = ((0, 1), (2, 1), (2, 3), (0, 3))  # x and y of a box's corners in xyxy, around it
@@ -26,6 +28,19 @@ def image_message(header: Header, image: Image) -> ImageMessage:
     message = ImageMessage(header=header, height=height, width=width, encoding="bgr8", step=3 * width)
     # Filling the array in place takes a millisecond; giving `data` an ndarray takes rclpy a check of every byte.
     message.data.frombytes(image.reshape(-1).data)
+    return message
+
+
+def compressed_message(header: Header, image: Image, quality: int) -> CompressedImage:
+    """A picture as a JPEG message.
+
+    Args:
+        header: the camera image's.
+        image: `(H, W, 3)` uint8 BGR.
+        quality: 1..100.
+    """
+    message = CompressedImage(header=header, format="bgr8; jpeg compressed bgr8")  # as image_transport says it
+    message.data.frombytes(encode_jpeg(image, quality).data)
     return message
 
 

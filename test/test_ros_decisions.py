@@ -14,10 +14,10 @@ pytest.importorskip("rclpy", reason="ROS is not installed")
 from sensor_msgs.msg import Image as ImageMessage
 
 from alstm_ros.config import InputConfig
-from alstm_ros.ros.image_timeout import FACTOR, REMEMBERED, Patience
+from alstm_ros.ros.image_timeout import FACTOR, REMEMBERED, ImageTimeout
 from alstm_ros.ros.mailbox import Arrival, Mailbox
 from alstm_ros.ros.statistics import CameraStatistics, missing_fraction, quantile
-from alstm_ros.ros.topics import COMPRESSED, IMAGE, Endpoint, choose, explain
+from alstm_ros.ros.topics import COMPRESSED, IMAGE, Endpoint, choose_source, explain
 
 PERIOD = 33_000_000
 endpoints = st.lists(
@@ -36,7 +36,7 @@ def test_auto_qos_matches_every_publisher_and_asks_no_less_than_all_offer(
     options: InputConfig, here: Sequence[Endpoint], beside: Sequence[Endpoint]
 ) -> None:
     found = {"/image": here, "/image/compressed": beside}
-    source = choose(options, "/image", found)
+    source = choose_source(options, "/image", found)
     ends = [end for end in found[source.topic] if end.type == source.type]
     if options.reliability == "auto":
         assert source.reliable == (bool(ends) and all(end.reliable for end in ends))
@@ -65,7 +65,7 @@ def test_a_reason_is_given_for_every_silence(
     options: InputConfig, here: Sequence[Endpoint], beside: Sequence[Endpoint]
 ) -> None:
     found = {"/image": here, "/image/compressed": beside}
-    source = choose(options, "/image", found)
+    source = choose_source(options, "/image", found)
     cause = explain(options, source, found, ["/camera/image_raw"], "")
     fitting = [end for end in found[source.topic] if end.type == source.type]
     reaching = [e for e in fitting if (e.reliable or not source.reliable) and (e.transient or not source.transient)]
@@ -87,7 +87,7 @@ def test_a_reason_is_given_for_every_silence(
 def test_with_no_publisher_the_likeliest_source_is_subscribed_to(
     topic: str, transport: str, expected: tuple[str, str]
 ) -> None:
-    source = choose(InputConfig(transport=transport), topic, {})
+    source = choose_source(InputConfig(transport=transport), topic, {})
     assert (source.topic, source.type) == expected
     assert not source.reliable
     assert not source.transient
@@ -96,7 +96,7 @@ def test_with_no_publisher_the_likeliest_source_is_subscribed_to(
 def test_a_fixed_transport_that_the_topic_does_not_carry_is_named() -> None:
     found = {"/image": [Endpoint(COMPRESSED, reliable=True, transient=False)]}
     options = InputConfig(transport="raw")
-    cause = explain(options, choose(options, "/image", found), found, [], "")
+    cause = explain(options, choose_source(options, "/image", found), found, [], "")
     assert cause.kind == "wrong_type"
     assert "since input.transport is 'raw'" in cause.sentence
 
@@ -116,27 +116,27 @@ def test_lost_images_are_noticed() -> None:
 
 @given(st.integers(4, 600), st.integers(1, 40))
 def test_a_camera_slower_than_the_timeout_is_called_silent_once_at_most(period: int, images: int) -> None:
-    patience, timeout, told, silent = Patience(), 3, 0, False
-    patience.wait(0)
+    limit, timeout, told, silent = ImageTimeout(), 3, 0, False
+    limit.wait(0)
     for now in range(period * images):
         if now and now % period == 0:
-            patience.arrived(now)
+            limit.arrived(now)
             silent = False
-        elif patience.silent_ns(now) >= patience.limit_ns(timeout) and not silent:
+        elif limit.silent_ns(now) >= limit.limit_ns(timeout) and not silent:
             told, silent = told + 1, True
     assert told == 1  # before the first image, when nothing is known of it yet
 
 
 @given(st.integers(1, 100), st.integers(0, 10_000))
 def test_a_fast_camera_that_stops_is_called_silent_in_time_even_after_a_pause(period: int, pause: int) -> None:
-    patience, timeout, now = Patience(), 300, pause
-    patience.wait(0)
+    limit, timeout, now = ImageTimeout(), 300, pause
+    limit.wait(0)
     for _ in range(REMEMBERED + 1):
-        patience.arrived(now)
+        limit.arrived(now)
         now += period
-    assert patience.limit_ns(timeout) <= max(timeout, FACTOR * period)
-    patience.wait(now)
-    assert patience.limit_ns(timeout) == timeout
+    assert limit.limit_ns(timeout) <= max(timeout, FACTOR * period)
+    limit.wait(now)
+    assert limit.limit_ns(timeout) == timeout
 
 
 def test_stamps_that_go_back_are_counted() -> None:

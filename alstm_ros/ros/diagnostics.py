@@ -9,14 +9,13 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from alstm_ros.ros.input import CameraInput
-from alstm_ros.ros.mailbox import SECOND
 from alstm_ros.ros.statistics import CameraStatistics, missing_fraction, quantile
 from alstm_ros.ros.transport import large_data_hint
+from alstm_ros.types import SECOND
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-MISSING = (
-    0.2  # part of the images that may be missing before that is worth a warning; a camera's own jitter stays below
-)
+MISSING = 0.2
+"""The part of the images that may be lost before that is worth a warning, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)

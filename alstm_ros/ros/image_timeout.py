@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 
 REMEMBERED = 8
-"""Gaps: few, so that one long pause of a fast camera is forgotten within a moment."""
+"""How many of the last gaps between images are remembered: few, so that a fast camera's one long pause is soon forgotten."""
 FACTOR = 3
-"""An image is missing when it is late by this many of the camera's own periods."""
+"""How many of the camera's own periods may pass without an image before that is news."""
 
 
-class Patience:
+class ImageTimeout:
     """Learns a camera's period, so that a slow one is not called silent between two images."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Patience:
         self._since_ns = 0
 
     def wait(self, now_ns: int) -> None:
-        """Starts waiting: what is hoped for has changed, so what was learnt is forgotten."""
+        """Starts waiting: another image is expected now, so what was learnt is forgotten."""
         self._gaps.clear()
         self._since_ns = now_ns
 

@@ -12,10 +12,11 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
 
 from alstm_ros.config import InputConfig
-from alstm_ros.ros.image_timeout import Patience
-from alstm_ros.ros.mailbox import SECOND, Arrival
-from alstm_ros.ros.topics import COMPRESSED, IMAGE, Cause, Endpoint, Source, candidates, choose, explain
+from alstm_ros.ros.image_timeout import ImageTimeout
+from alstm_ros.ros.mailbox import Arrival
+from alstm_ros.ros.topics import COMPRESSED, IMAGE, Cause, Endpoint, ImageSource, candidates, choose_source, explain
 from alstm_ros.ros.transport import large_data_hint
+from alstm_ros.types import SECOND
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -40,7 +41,7 @@ class CameraInput:
             options: `input.*`.
             deliver: called in the executor's thread with each image; must return at once.
         """
-        self.source: Source | None = None
+        self.source: ImageSource | None = None
         self.silence: Cause | None = None
         self.options = options
         self._node = node
@@ -48,14 +49,14 @@ class CameraInput:
         self._deliver = deliver
         self._topic = node.resolve_topic_name(f"{camera}/image" if camera else "image")
         self._subscription: Subscription | None = None
-        self._patience = Patience()
-        self._outlook: tuple[Source, bool] | None = None  # what is hoped for: source, and whether anybody publishes
+        self._image_timeout = ImageTimeout()
+        self._awaited: tuple[ImageSource, bool] | None = None  # the source, and whether anybody publishes there
         self._said: set[str] = set()
         self._unstamped = False
 
     def start(self) -> None:
         """Subscribes to the best source there is now."""
-        self._outlook = None
+        self._awaited = None
         self.look()
 
     def stop(self) -> None:
@@ -75,15 +76,15 @@ class CameraInput:
         found = {topic: self._publishers(topic) for topic, _ in candidates(self.options, self._topic)}
         published = any(found.values())
         # With nobody there, what was subscribed to last is the best guess: a publisher that restarts finds it in place.
-        source = choose(self.options, self._topic, found) if published or self.source is None else self.source
+        source = choose_source(self.options, self._topic, found) if published or self.source is None else self.source
         if source != self.source:
             self._subscribe(source)
-        if (source, published) != self._outlook:
-            self._outlook = (source, published)
-            self._patience.wait(time.monotonic_ns())
+        if (source, published) != self._awaited:
+            self._awaited = (source, published)
+            self._image_timeout.wait(time.monotonic_ns())
             self.silence = None
-        silent_ns = self._patience.silent_ns(time.monotonic_ns())
-        if silent_ns < self._patience.limit_ns(round(self.options.timeout * SECOND)):
+        silent_ns = self._image_timeout.silent_ns(time.monotonic_ns())
+        if silent_ns < self._image_timeout.limit_ns(round(self.options.timeout * SECOND)):
             return
         self.silence = explain(self.options, source, found, self._images(), large_data_hint())
         if self.silence.kind not in self._said:
@@ -100,7 +101,7 @@ class CameraInput:
         here = self._node.get_fully_qualified_name()
         return [name for name in images if not name.startswith(f"{here}/") and self._node.count_publishers(name)]
 
-    def _subscribe(self, source: Source) -> None:
+    def _subscribe(self, source: ImageSource) -> None:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
         qos = QoSProfile(
@@ -122,10 +123,10 @@ class CameraInput:
 
     def _receive(self, message: Image | CompressedImage) -> None:
         received_ns = time.monotonic_ns()
-        self._patience.arrived(received_ns)
+        self._image_timeout.arrived(received_ns)
         self.silence = None
         if self._said:
-            limit = self._patience.limit_ns(round(self.options.timeout * SECOND)) / SECOND
+            limit = self._image_timeout.limit_ns(round(self.options.timeout * SECOND)) / SECOND
             self._node.get_logger().info(
                 f"Images arrive on {self.source}; the next silence is told after {limit:.1f} s."
             )

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from sensor_msgs.msg import CompressedImage, Image
 
-SECOND = 1_000_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Arrival:

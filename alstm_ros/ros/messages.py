@@ -36,7 +36,7 @@ def labels(classes: Sequence[str], threshold: float, header: Header) -> LabelInf
     return LabelInfo(header=header, class_map=names, threshold=threshold)
 
 
-class Messages:
+class MessageFiller:
     """Fills one camera's messages. Those returned are valid until the next call of the same method."""
 
     def __init__(self, classes: Sequence[str], id_prefix: str) -> None:

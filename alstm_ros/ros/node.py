@@ -23,7 +23,7 @@ from alstm_ros.pipeline import Detector, Pipeline
 from alstm_ros.ros import parameters
 from alstm_ros.ros.diagnostics import ERROR, OK, WARN, status
 from alstm_ros.ros.lifecycle import refuse_impossible_transitions
-from alstm_ros.ros.runtime import Cameras
+from alstm_ros.ros.runtime import Runtime
 from alstm_ros.ros.transport import VARIABLE
 
 Load = Callable[[Config], Detector]
@@ -48,7 +48,7 @@ class AlstmNode(LifecycleNode):
         Raises:
             ConfigError: a parameter given at start is refused.
         """
-        self._cameras: Cameras | None = None  # before rclpy's part: Kilted destroys a node whose making fails
+        self._runtime: Runtime | None = None  # before rclpy's part: Kilted destroys a node whose making fails
         super().__init__("alstm")
         refuse_impossible_transitions(self)
         self._load = load_detector
@@ -75,7 +75,7 @@ class AlstmNode(LifecycleNode):
             detector = self._load(self._config)
             with ExitStack() as undo:
                 undo.callback(detector.close)
-                self._cameras = Cameras(self, self._config, Pipeline(self._config, detector, self._ids))
+                self._runtime = Runtime(self, self._config, Pipeline(self._config, detector, self._ids))
                 undo.pop_all()
         except AlstmError as error:
             return self._refuse(str(error))
@@ -89,16 +89,16 @@ class AlstmNode(LifecycleNode):
         """Subscribes, unless switched off by `~/enable`."""
         del state
         self._phase = "active"
-        if self._cameras and self._enabled:
-            self._cameras.start()
+        if self._runtime and self._enabled:
+            self._runtime.start()
         return DONE
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees the subscriptions; what is in work is still published before this returns."""
         del state
         self._phase = "inactive"
-        if self._cameras:
-            self._cameras.stop()
+        if self._runtime:
+            self._runtime.stop()
         return DONE
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -135,9 +135,9 @@ class AlstmNode(LifecycleNode):
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         try:
-            config = parameters.changed(self._config, changes, structure=self._cameras is None)
-            if self._cameras and config != self._config:
-                self._cameras.configure(config)
+            config = parameters.changed_config(self._config, changes, structure=self._runtime is None)
+            if self._runtime and config != self._config:
+                self._runtime.configure(config)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
         self._config = config
@@ -145,29 +145,29 @@ class AlstmNode(LifecycleNode):
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         del request
-        response.success = self._cameras is not None
-        response.message = "Every track has ended; ids go on." if self._cameras else "The node is not configured."
-        if self._cameras:
-            self._cameras.reset()
+        response.success = self._runtime is not None
+        response.message = "Every track has ended; ids go on." if self._runtime else "The node is not configured."
+        if self._runtime:
+            self._runtime.reset()
         return response
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if self._cameras and self._phase == "active" and request.data != self._enabled:
-            (self._cameras.start if request.data else self._cameras.stop)()
+        if self._runtime and self._phase == "active" and request.data != self._enabled:
+            (self._runtime.start if request.data else self._runtime.stop)()
         self._enabled = request.data
         response.success = True
         response.message = f"Processing is {'on' if self._enabled else 'off'}; the node is {self._phase}."
         return response
 
     def _look(self) -> None:
-        if self._cameras:
-            self._cameras.look()
+        if self._runtime:
+            self._runtime.look()
 
     def _diagnose(self) -> None:
         array = DiagnosticArray(status=[self._status()])
         array.header.stamp = self.get_clock().now().to_msg()
-        if self._cameras:
-            array.status.extend(self._cameras.statuses())
+        if self._runtime:
+            array.status.extend(self._runtime.statuses())
         self._diagnostics.publish(array)
 
     def _status(self) -> DiagnosticStatus:
@@ -181,8 +181,8 @@ class AlstmNode(LifecycleNode):
             "threads": self._config.engine.threads,
             VARIABLE: os.environ.get(VARIABLE, "not set"),
         }
-        if self._cameras:
-            engine = self._cameras.engine
+        if self._runtime:
+            engine = self._runtime.engine
             level = WARN if engine.degraded else level
             message = f"{message} {engine.message}".rstrip()
             values |= {"runtime": engine.runtime, "precision": engine.precision}
@@ -199,6 +199,6 @@ class AlstmNode(LifecycleNode):
         return REFUSED
 
     def _free(self) -> None:
-        if self._cameras:
-            self._cameras.close()
-        self._cameras = None
+        if self._runtime:
+            self._runtime.close()
+        self._runtime = None

@@ -20,12 +20,16 @@ from alstm_ros.errors import ConfigError
 from alstm_ros.msg import TrackArray, TrackEvent
 from alstm_ros.ros.annotations import MESSAGE as ANNOTATIONS
 from alstm_ros.ros.annotations import AnnotationMessages
-from alstm_ros.ros.messages import Messages, labels
+from alstm_ros.ros.messages import MessageFiller, labels
 from alstm_ros.ros.pictures import compressed_message, image_message, markers
 from alstm_ros.types import FrameResult, Image
 
-RESULTS, EVENTS, PICTURES = 10, 1000, 1
-"""Depths; a crowd may be born in one frame, and each event is a message of its own."""
+RESULT_DEPTH = 10
+"""How many messages of detections or tracks a publisher keeps for a slow subscriber."""
+EVENT_DEPTH = 1000
+"""How many events a publisher keeps; many, since a whole crowd may be born in one frame."""
+PICTURE_DEPTH = 1
+"""How many pictures a publisher keeps; only the newest is worth looking at."""
 
 
 class CameraOutput:
@@ -45,21 +49,21 @@ class CameraOutput:
         self._classes = classes
         self._prefix = config.output.id_prefix
         self._look = config.output
-        self._messages = Messages(classes, self._prefix)
+        self._messages = MessageFiller(classes, self._prefix)
         self._drawer = Overlay()
         self._annotate = AnnotationMessages()
         place = f"~/{camera}/" if camera else "~/"
-        self._detections = self._publisher(Detection2DArray, f"{place}detections", RESULTS)
-        self._tracks = self._publisher(TrackArray, f"{place}tracks", RESULTS)
-        self._events = self._publisher(TrackEvent, f"{place}events", EVENTS)
-        self._overlay = self._publisher(ImageMessage, f"{place}overlay", PICTURES)
-        self._compressed = self._publisher(CompressedImage, f"{place}overlay/compressed", PICTURES)
-        self._markers = self._publisher(ImageMarker, f"{place}markers", PICTURES)
+        self._detections = self._publisher(Detection2DArray, f"{place}detections", RESULT_DEPTH)
+        self._tracks = self._publisher(TrackArray, f"{place}tracks", RESULT_DEPTH)
+        self._events = self._publisher(TrackEvent, f"{place}events", EVENT_DEPTH)
+        self._overlay = self._publisher(ImageMessage, f"{place}overlay", PICTURE_DEPTH)
+        self._compressed = self._publisher(CompressedImage, f"{place}overlay/compressed", PICTURE_DEPTH)
+        self._markers = self._publisher(ImageMarker, f"{place}markers", PICTURE_DEPTH)
         self._annotations: Publisher | None = None
         if ANNOTATIONS is not None:
-            self._annotations = self._publisher(ANNOTATIONS, f"{place}annotations", RESULTS)
-        self._raw = self._publisher(Detection2DArray, f"{place}raw_detections", RESULTS)
-        self._labels = self._publisher(LabelInfo, f"{place}labels", PICTURES, latched=True)
+            self._annotations = self._publisher(ANNOTATIONS, f"{place}annotations", RESULT_DEPTH)
+        self._raw = self._publisher(Detection2DArray, f"{place}raw_detections", RESULT_DEPTH)
+        self._labels = self._publisher(LabelInfo, f"{place}labels", PICTURE_DEPTH, latched=True)
         now = Header(stamp=node.get_clock().now().to_msg())
         self._labels.publish(labels(classes, config.detector.score_threshold, now))
 

@@ -98,7 +98,7 @@ def typed(node: Node, parameters: Iterable[Parameter]) -> list[Parameter]:
     return found
 
 
-def changed(config: Config, parameters: Iterable[Parameter], *, structure: bool) -> Config:
+def changed_config(config: Config, parameters: Iterable[Parameter], *, structure: bool) -> Config:
     """The config with these parameters.
 
     Args:

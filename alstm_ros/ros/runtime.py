@@ -18,8 +18,8 @@ from alstm_ros.ros.worker import Worker
 FRAME_TIMEOUT = 30.0  # s that stopping waits for the frame in work, so that nothing is published afterwards
 
 
-class Cameras:
-    """The cameras of a configured node; subscribed to between `start` and `stop`."""
+class Runtime:
+    """What a configured node runs; its cameras are subscribed to between `start` and `stop`."""
 
     def __init__(self, node: Node, config: Config, pipeline: Pipeline) -> None:
         """Makes the publishers and starts the worker.

@@ -29,7 +29,7 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImageSource:
     """What to subscribe to.
 
     Attributes:
@@ -82,7 +82,7 @@ def candidates(options: InputConfig, topic: str) -> list[tuple[str, str]]:
     return raw if options.transport == "raw" else compressed
 
 
-def choose(options: InputConfig, topic: str, found: Mapping[str, Sequence[Endpoint]]) -> Source:
+def choose_source(options: InputConfig, topic: str, found: Mapping[str, Sequence[Endpoint]]) -> ImageSource:
     """Picks topic, type and QoS for the publishers found.
 
     The least demanding QoS that all of them satisfy is asked for, and no less: reliable when all are reliable,
@@ -100,7 +100,7 @@ def choose(options: InputConfig, topic: str, found: Mapping[str, Sequence[Endpoi
     there = [(name, kind) for name, kind in pairs if any(end.type == kind for end in found.get(name, ()))]
     name, kind = there[0] if there else pairs[0]
     ends = [end for end in found.get(name, ()) if end.type == kind]
-    return Source(
+    return ImageSource(
         name,
         kind,
         _wish(options.reliability, "reliable", all_offer=bool(ends) and all(end.reliable for end in ends)),
@@ -114,7 +114,7 @@ def _wish(option: str, strong: str, *, all_offer: bool) -> bool:
 
 def explain(
     options: InputConfig,
-    source: Source,
+    source: ImageSource,
     found: Mapping[str, Sequence[Endpoint]],
     images: Sequence[str],
     hint: str,
@@ -124,7 +124,7 @@ def explain(
     Args:
         options: explicit wishes.
         source: what is subscribed to.
-        found: publishers by topic, as given to `choose`.
+        found: publishers by topic, as given to `choose_source`.
         images: every image topic that exists, for a suggestion.
         hint: a sentence about the transport of large messages; may be empty.
 
@@ -143,13 +143,13 @@ def explain(
     return Cause("no_data", f"{source.topic} has {publishers} but sends no image. {hint}".rstrip())
 
 
-def _no_publisher(source: Source, images: Sequence[str]) -> Cause:
+def _no_publisher(source: ImageSource, images: Sequence[str]) -> Cause:
     near = difflib.get_close_matches(source.topic, images, len(images) or 1, 0.0)[:5]
     known = f"image topics there are: {', '.join(near)}" if near else "there is no image topic at all"
     return Cause("no_publisher", f"Nobody publishes {source.topic}; {known}. Remap with -r image:=TOPIC.")
 
 
-def _wrong_type(options: InputConfig, source: Source, ends: Sequence[Endpoint]) -> Cause:
+def _wrong_type(options: InputConfig, source: ImageSource, ends: Sequence[Endpoint]) -> Cause:
     carried = " and ".join(sorted({end.type for end in ends}))
     wanted = f"{IMAGE} or {COMPRESSED}"
     if options.transport != "auto":
@@ -157,7 +157,7 @@ def _wrong_type(options: InputConfig, source: Source, ends: Sequence[Endpoint]) 
     return Cause("wrong_type", f"{source.topic} carries {carried}; it must carry {wanted}.")
 
 
-def _incompatible(source: Source, policy: str, wanted: str, offered: str) -> Cause:
+def _incompatible(source: ImageSource, policy: str, wanted: str, offered: str) -> Cause:
     return Cause(
         "incompatible_qos",
         f"{source.topic} is offered with {policy} {offered}, but input.{policy} asks for {wanted}, so nothing is "

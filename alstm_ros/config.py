@@ -12,6 +12,9 @@ from alstm_ros.options import option, validate
 _unit = partial(option, low=0.0, high=1.0, live=True)
 """A number from 0 to 1 that may change while the node runs."""
 
+MAX_PIXELS = 50_000_000
+"""How many pixels the largest image has that is taken unless `input.max_pixels` says otherwise; 8K has 33 million."""
+
 
 class _Group:
     """A group of parameters that checks itself when it is made."""
@@ -209,6 +212,13 @@ class InputConfig(_Group):
         "Seconds without an image after which the node says why; a slower camera's own period is learnt.",
         low=0.1,
         high=3600.0,
+        live=True,
+    )
+    max_pixels: int = option(
+        MAX_PIXELS,
+        "An image of more pixels than this is dropped before it is unpacked.",
+        low=1,
+        high=1_000_000_000,
         live=True,
     )
 

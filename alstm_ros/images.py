@@ -13,7 +13,9 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
+from alstm_ros.config import MAX_PIXELS
 from alstm_ros.errors import ImageError
+from alstm_ros.picture_files import Outline, outline, unpack
 from alstm_ros.types import Image, UInt8
 
 Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int] | UInt8"
@@ -56,6 +58,26 @@ _YUV420 = {"nv12": cv2.COLOR_YUV2BGR_NV12, "nv21": cv2.COLOR_YUV2BGR_NV21}
 
 ENCODINGS = (*_PACKED, *_YUV422, *_YUV420, "nv24")
 """Every encoding of `sensor_msgs/Image` that `decode` takes."""
+SCAN_WORK = 12
+"""How many scans a JPEG of the largest size may have; a smaller one may have more. Usual encoders make ten."""
+
+
+def check_size(height: int, width: int, max_pixels: int) -> None:
+    """Refuses a picture that is too large, before anything of it is unpacked.
+
+    Args:
+        height: pixels.
+        width: pixels.
+        max_pixels: the largest number of pixels that is taken.
+
+    Raises:
+        ImageError: it has more.
+    """
+    if height * width > max_pixels:
+        raise ImageError(
+            f"The image is {width}x{height} pixels; at most {max_pixels} pixels are taken (input.max_pixels).",
+            "image too large",
+        )
 
 
 def decode(data: Bytes, encoding: str, height: int, width: int, step: int, is_bigendian: int = 0) -> Image:
@@ -82,7 +104,7 @@ def decode(data: Bytes, encoding: str, height: int, width: int, step: int, is_bi
     if encoding not in ENCODINGS:
         raise ImageError(
             f"The image has the encoding {encoding[:40]!r}; it must be one of {', '.join(ENCODINGS)}.",
-            f"unknown encoding {encoding[:40]!r}",
+            "unknown encoding",
         )
     least = 3 if encoding.startswith("bayer") else 1  # OpenCV leaves smaller mosaics black
     if height < least or width < least:
@@ -102,7 +124,7 @@ def decode(data: Bytes, encoding: str, height: int, width: int, step: int, is_bi
     return _decode_semi_planar(content, encoding, height, width, step)
 
 
-def decode_compressed(data: Bytes, layout: str) -> Image:
+def decode_compressed(data: Bytes, layout: str, max_pixels: int = MAX_PIXELS) -> Image:
     """A compressed image as BGR.
 
     The file's own signature tells JPEG from PNG. An orientation in it is not applied: boxes are in the pixels that were
@@ -112,37 +134,29 @@ def decode_compressed(data: Bytes, layout: str) -> Image:
     Args:
         data: the file.
         layout: the message's `format`, such as `jpeg`, `png` or `rgb8; jpeg compressed bgr8`.
+        max_pixels: the largest picture that is unpacked.
 
     Returns:
         `(H, W, 3)` uint8 BGR.
 
     Raises:
-        ImageError: neither JPEG nor PNG (compressedDepth and video among them), or damaged; a JPEG without its end
-            marker counts as damaged, since older OpenCV fills in what is missing.
+        ImageError: neither JPEG nor PNG (compressedDepth and video among them), larger than `max_pixels`, or damaged.
+            What a decoder only warns of counts as damage, where it fills in pixels that are not there.
     """
     content = bytes(data)
-    if content.startswith(b"\xff\xd8"):
-        # Neither marker occurs within a scan: a 0xff of the data is followed by 0 (ITU-T T.81, B.1.1.5).
-        codec, whole = "jpeg", content.rfind(b"\xff\xd9") > content.rfind(b"\xff\xda")
-    elif content.startswith(b"\x89PNG\r\n\x1a\n"):
-        codec, whole = "png", True  # checked by its reader
-    elif "compressedDepth" not in layout and any(name in layout for name in ("jpeg", "jpg", "png")):
-        raise _damaged("png" if "png" in layout else "jpeg", len(content))
-    else:
+    found = outline(content)
+    if found is None:
+        if "compressedDepth" not in layout and any(name in layout for name in ("jpeg", "jpg", "png")):
+            raise _damaged("png" if "png" in layout else "jpeg", len(content))
         raise ImageError(
             f"The compressed image has the format {layout[:40]!r}; it must be JPEG or PNG.",
-            f"unknown compressed format {layout[:40]!r}",
+            "unknown compressed format",
         )
     origin, _, target = layout.partition(";")
     coloured = not origin.startswith("bayer") or "compressed bgr" in target or "compressed rgb" in target
     mosaic = None if coloured else _PACKED.get(origin.strip())
     flags = cv2.IMREAD_COLOR if mosaic is None else cv2.IMREAD_GRAYSCALE
-    try:
-        picture = cv2.imdecode(np.frombuffer(content, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    except cv2.error:  # OpenCV's own limits on sizes
-        picture = None
-    if picture is None or not whole:
-        raise _damaged(codec, len(content))
+    picture = _unpack(content, found, flags | cv2.IMREAD_IGNORE_ORIENTATION, max_pixels)
     if mosaic is not None:
         return _to_bgr(picture, mosaic.code)
     return _to_bgr(picture, cv2.COLOR_RGB2BGR if "compressed rgb" in target else None)
@@ -162,12 +176,55 @@ def encode_jpeg(image: Image, quality: int) -> UInt8:
     # but a side above 65500 pixels.
     done, data = cv2.imencode(".jpg", image, (cv2.IMWRITE_JPEG_QUALITY, quality))
     if not done:
-        raise ImageError("encode", f"An image of {image.shape[1]}x{image.shape[0]} pixels cannot be written as JPEG.")
+        raise ImageError(
+            f"An image of {image.shape[1]}x{image.shape[0]} pixels cannot be written as JPEG.", "image too large"
+        )
     return np.asarray(data, np.uint8).reshape(-1)
 
 
-def _damaged(codec: str, size: int) -> ImageError:
-    return ImageError(f"The compressed image is damaged: its {size} bytes are no whole {codec}.", f"damaged {codec}")
+def decode_file(data: Bytes, max_pixels: int = MAX_PIXELS) -> Image:
+    """A picture file as BGR, turned as its orientation says.
+
+    Args:
+        data: the file: JPEG, PNG, or another format that OpenCV reads.
+        max_pixels: the largest picture that is taken; that of a JPEG or PNG is known before it is unpacked.
+
+    Returns:
+        `(H, W, 3)` uint8 BGR.
+
+    Raises:
+        ImageError: no picture that can be decoded, larger than `max_pixels`, or damaged.
+    """
+    content = bytes(data)
+    found = outline(content)
+    if found is not None:
+        return _unpack(content, found, cv2.IMREAD_COLOR, max_pixels)
+    picture, _ = unpack(content, cv2.IMREAD_COLOR) if content else (None, "")
+    if picture is None:
+        raise ImageError("The file is no image that can be decoded.", "unknown file format")
+    check_size(*picture.shape[:2], max_pixels)
+    return picture
+
+
+def _unpack(content: bytes, found: Outline, flags: int, max_pixels: int) -> UInt8:
+    check_size(found.height, found.width, max_pixels)
+    if found.height * found.width * found.scans > SCAN_WORK * max_pixels:
+        raise ImageError(
+            f"The compressed image is {found.width}x{found.height} pixels in {found.scans} scans, which is more work "
+            f"than an image of {max_pixels} pixels (input.max_pixels) in {SCAN_WORK}.",
+            "image too large",
+        )
+    picture, damage = unpack(content, flags) if found.whole else (None, "")
+    if picture is None or damage:
+        raise _damaged(found.codec, len(content), damage)
+    return picture
+
+
+def _damaged(codec: str, size: int, damage: str = "") -> ImageError:
+    why = f" ({damage})" if damage else ""
+    return ImageError(
+        f"The compressed image is damaged: its {size} bytes are no whole {codec}{why}.", f"damaged {codec}"
+    )
 
 
 def _to_bgr(values: UInt8, code: int | None) -> Image:

@@ -195,7 +195,7 @@ def test_folder_in_natural_order(tmp_path: Path) -> None:
     assert [number for number, _ in got] == [1, 2, 4, 5]
     assert [frame.stamp_ns for _, frame in got] == [0, 50_000_000, 150_000_000, 200_000_000]
     np.testing.assert_array_equal(got[2][1].image, scene(10))
-    assert source.problems == ["f3.jpg is no image that can be decoded."]
+    assert source.problems == ["f3.jpg is left out: The file is no image that can be decoded."]
     assert sorted(["f10", "f9", "f", "f1b"], key=natural) == ["f", "f1b", "f9", "f10"]
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
-import numpy as np
-
+from alstm_ros.errors import ImageError
+from alstm_ros.images import decode_file
 from alstm_ros.pipeline import Frame
 from alstm_ros.recordings.natural_order import natural
 from alstm_ros.types import SECOND
@@ -51,12 +50,11 @@ class ImageFolder:
         self.problems.clear()
         for number, file in enumerate(self._files, 1):
             try:
-                content = np.fromfile(file, np.uint8)  # imread would fail on names outside of the locale's encoding
-                image = cv2.imdecode(content, cv2.IMREAD_COLOR) if content.size else None
+                image = decode_file(file.read_bytes())  # imread would fail on names outside of the locale's encoding
             except OSError as error:
                 self.problems.append(f"{file.name} cannot be read: {error}.")
                 continue
-            if image is None:
-                self.problems.append(f"{file.name} is no image that can be decoded.")
+            except ImageError as error:
+                self.problems.append(f"{file.name} is left out: {error}")
                 continue
-            yield number, Frame(np.asarray(image, np.uint8), round((number - 1) * SECOND / self._fps))
+            yield number, Frame(image, round((number - 1) * SECOND / self._fps))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 
 REMEMBERED = 8
-"""How many of the last gaps between images are remembered: few, so that a fast camera's one long pause is soon forgotten."""
+"""How many of the last gaps between images are remembered: few, so that one long pause is soon forgotten."""
 FACTOR = 3
 """How many of the camera's own periods may pass without an image before that is news."""
 

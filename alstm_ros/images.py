@@ -202,7 +202,8 @@ def decode_file(data: Bytes, max_pixels: int = MAX_PIXELS) -> Image:
     picture, _ = unpack(content, cv2.IMREAD_COLOR) if content else (None, "")
     if picture is None:
         raise ImageError("The file is no image that can be decoded.", "unknown file format")
-    check_size(*picture.shape[:2], max_pixels)
+    height, width = picture.shape[:2]
+    check_size(height, width, max_pixels)
     return picture
 
 

@@ -8,12 +8,10 @@ from functools import partial
 
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import option, validate
+from alstm_ros.types import MAX_PIXELS
 
 _unit = partial(option, low=0.0, high=1.0, live=True)
 """A number from 0 to 1 that may change while the node runs."""
-
-MAX_PIXELS = 50_000_000
-"""How many pixels the largest image has that is taken unless `input.max_pixels` says otherwise; 8K has 33 million."""
 
 
 class _Group:

@@ -13,10 +13,9 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from alstm_ros.config import MAX_PIXELS
 from alstm_ros.errors import ImageError
 from alstm_ros.picture_files import Outline, outline, unpack
-from alstm_ros.types import Image, UInt8
+from alstm_ros.types import MAX_PIXELS, Image, UInt8
 
 Bytes: TypeAlias = "bytes | bytearray | memoryview | array[int] | UInt8"
 """What an image message's `data` may be; rclpy gives an `array.array`."""

@@ -13,6 +13,8 @@ from alstm_ros.errors import DataError
 
 SECOND = 1_000_000_000
 """Nanoseconds in a second: stamps and durations are whole nanoseconds."""
+MAX_PIXELS = 50_000_000
+"""How many pixels the largest image has that is taken unless `input.max_pixels` says otherwise; 8K has 33 million."""
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]

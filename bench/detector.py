@@ -26,7 +26,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from alstm_ros import detection
 from alstm_ros.config import Config
-from alstm_ros.detection import Detector
+from alstm_ros.detection import OnnxDetector
 from alstm_ros.evaluation.average_precision import average_precision
 from alstm_ros.options import replace
 from alstm_ros.types import Float32, Image
@@ -59,7 +59,7 @@ def read_truth(path: Path, numbers: list[int]) -> list[Float32]:
     return [np.concatenate([b[:, :2], b[:, :2] + b[:, 2:]], axis=1).astype(np.float32) for b in boxes]
 
 
-def person_precision(detector: Detector, images: list[Image], truths: list[Float32]) -> dict[str, float]:
+def person_precision(detector: OnnxDetector, images: list[Image], truths: list[Float32]) -> dict[str, float]:
     """AP50 of the class person, the best F1 and at which score; of a detector that drops no score above SCORED_FROM."""
     person = detector.classes.index("person")
     found = [one[one.classes == person] for one in (detector([image])[0] for image in images)]
@@ -68,7 +68,7 @@ def person_precision(detector: Detector, images: list[Image], truths: list[Float
     return {"ap50": round(curve.average_precision, 4), "f1": round(f1, 4), "f1_score": round(score, 3)}
 
 
-def stage_times(detector: Detector, images: list[Image], rounds: int) -> dict[str, dict[str, float]]:
+def stage_times(detector: OnnxDetector, images: list[Image], rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds of all and of each stage, of one image at a time, after one round to warm up."""
     taken: list[list[int]] = []
     for turn in range(rounds + 1):

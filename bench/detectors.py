@@ -15,6 +15,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,8 @@ from scipy.stats import mannwhitneyu
 from alstm_ros import detection
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.detection import Detector
-from alstm_ros.detection.exporting import export
+from alstm_ros.detection import OnnxDetector
+from alstm_ros.detection.exporting import export_detector
 from alstm_ros.options import replace
 from alstm_ros.types import Float32, Image, Int64
 from bench.detector import SCORED_FROM, machine, person_precision, read_frames, read_truth, stage_times
@@ -37,7 +38,9 @@ GAPS = (3, 30, 90)
 SURE = 0.25
 
 
-def identities(detector: Detector, video: Path, truth: Path, last: int | None = None) -> tuple[Int64, Int64, Float32]:
+def identities(
+    detector: OnnxDetector, video: Path, truth: Path, last: int | None = None
+) -> tuple[Int64, Int64, Float32]:
     """Frame numbers `(N,)`, identities `(N,)` and features `(N, C)` of the detections that are somebody.
 
     Args:
@@ -79,18 +82,38 @@ def appearance_auc(frames: Int64, ids: Int64, features: Float32, gap: int) -> di
     return {"frames_apart": gap, "auc": round(float(area), 4), "same": len(one), "different": len(other)}
 
 
-def measure(config: Config, images: list[Image], truths: list[Float32], video: Path, truth: Path, rounds: int) -> Any:
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What every model is measured on.
+
+    Attributes:
+        images: frames of the video.
+        truths: the people in each, `(n, 4)` xyxy in pixels.
+        video: all of it.
+        truth: MOTChallenge gt.txt of the video.
+        rounds: how often each frame is timed.
+    """
+
+    images: list[Image]
+    truths: list[Float32]
+    video: Path
+    truth: Path
+    rounds: int
+
+
+def measure(config: Config, scene: Scene) -> Any:
     """One model's line."""
     detector = detection.load(config)
     line: dict[str, Any] = {"decoder": detector.layout, "size": f"{detector.canvas.height}x{detector.canvas.width}"}
     detector.configure(replace(config, {"detector.score_threshold": SCORED_FROM}))
-    line |= person_precision(detector, images, truths)
+    line |= person_precision(detector, scene.images, scene.truths)
     detector.configure(config)
-    line |= stage_times(detector, images, rounds)
-    line["feature_width"] = detector.feature_width or 0
-    if detector.feature_width:
+    line |= stage_times(detector, scene.images, scene.rounds)
+    [first] = detector(scene.images[:1])
+    line["feature_width"] = 0 if first.features is None else first.features.shape[1]
+    if line["feature_width"]:
         detector.configure(replace(config, {"detector.classes": ("person",), "detector.score_threshold": SURE}))
-        seen = identities(detector, video, truth)
+        seen = identities(detector, scene.video, scene.truth)
         line["features"] = [appearance_auc(*seen, gap=gap) for gap in GAPS]
     detector.close()
     return line
@@ -108,7 +131,7 @@ def versions(model: str, config: Config, folder: Path) -> Mapping[str, str]:
     for kind in ("appearance", "cells"):
         sized = replace(config, {"detector.height": size[0], "detector.width": size[1]})
         path = folder / f"{kind}_{name}"
-        onnx.save(export(Path(model).expanduser(), sized.detector, wanted=kind).model, path)
+        onnx.save(export_detector(Path(model).expanduser(), sized.detector, wanted=kind).model, path)
         made[f"{name}, exported, {kind}"] = str(path)
     return made
 
@@ -126,7 +149,7 @@ def main() -> None:
     args = parser.parse_args()
     base = replace(Config(), {"engine.threads": args.threads, "engine.runtime": "onnxruntime"})
     numbers, images = read_frames(args.video, args.every)
-    truths = read_truth(args.ground_truth, numbers)
+    scene = Scene(images, read_truth(args.ground_truth, numbers), args.video, args.ground_truth, args.rounds)
     result: dict[str, Any] = {"machine": machine(base), "frames": len(images), "rounds": args.rounds, "models": {}}
     with tempfile.TemporaryDirectory() as folder:
         for entry in args.models:
@@ -135,7 +158,7 @@ def main() -> None:
             config = replace(base, {"detector.model": model, "detector.height": height, "detector.width": width})
             for name, path in versions(model, config, Path(folder)).items():
                 one = replace(config, {"detector.model": path})
-                line = measure(one, images, truths, args.video, args.ground_truth, args.rounds)
+                line = measure(one, scene)
                 result["models"][name] = line | {"load": round(os.getloadavg()[0], 2)}
                 if not args.json:
                     print(name, *(f"  {key} {value}" for key, value in result["models"][name].items()), sep="\n")

@@ -33,7 +33,7 @@ from alstm_ros.engines import agreement, tensorrt_api, tensorrt_build, tensorrt_
 from alstm_ros.engines.accelerated import Job
 from alstm_ros.engines.cache import PlanKey, open_cache
 from alstm_ros.engines.failures import DeviceLostError
-from alstm_ros.engines.letterbox_graph import letterbox_inside
+from alstm_ros.engines.letterbox_graph import LetterboxRoom, letterbox_inside
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.precision import half
 from alstm_ros.engines.profiles import make_profile
@@ -112,7 +112,7 @@ def letterboxes(path: Path, runs: int, folder: Path) -> dict[str, Any]:
     about = tensorrt_graph.metadata(model)
     sizes: dict[str, Any] = {key: int(about[key]) for key in ("height", "width", "multiple", "minimum")}
     inside = folder / f"inside_{path.name}"
-    onnx.save(letterbox_inside(model, **sizes), inside)
+    onnx.save(letterbox_inside(model, LetterboxRoom(**sizes)), inside)
     canvas, config, found = Canvas(**sizes), EngineConfig(threads=2), {}
     plain, whole = OnnxRuntimeEngine(path, config), OnnxRuntimeEngine(inside, config)
     [name] = plain.inputs

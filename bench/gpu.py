@@ -155,7 +155,7 @@ def reason(error: Exception) -> str:
 
 def whole_frames(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
     """The time of a frame from picture to tracks, and of its parts."""
-    from alstm_ros.detection.detector import Detector  # noqa: PLC0415  # needs OpenCV, which the rest does without
+    from alstm_ros.detection.detector import OnnxDetector  # noqa: PLC0415  # needs OpenCV, which the rest does without
     from alstm_ros.pipeline import Frame, Pipeline  # noqa: PLC0415  # needs SciPy, likewise
 
     config = Config(detector=DetectorConfig(score_threshold=0.1))
@@ -177,7 +177,7 @@ def whole_frames(engine: Engine, args: argparse.Namespace) -> dict[str, Any]:
         status, settle, close = engine.status, engine.settle, engine.close
         __call__ = staticmethod(timed("engine", engine))
 
-    pipeline = Pipeline(config, Detector(Timed(), config, "bench"))
+    pipeline = Pipeline(config, OnnxDetector(Timed(), config, "bench"))
     detect, track = timed("detect", pipeline.detect), timed("track", pipeline.track)
     frames = pictures(args.source, 576, 768)
     for number in range(args.frames):

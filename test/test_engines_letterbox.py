@@ -19,7 +19,7 @@ from alstm_ros import detection
 from alstm_ros.config import EngineConfig
 from alstm_ros.detection.letterbox import Canvas
 from alstm_ros.engines import agreement, tensorrt_api, tensorrt_build, tensorrt_graph
-from alstm_ros.engines.letterbox_graph import letterbox_inside
+from alstm_ros.engines.letterbox_graph import LetterboxRoom, letterbox_inside
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.profiles import make_profile
 from alstm_ros.errors import ModelError
@@ -28,11 +28,15 @@ HEIGHT, WIDTH, MULTIPLE, MINIMUM = 96, 128, 32, 64
 
 
 def inside(model: onnx.ModelProto, **more: Any) -> onnx.ModelProto:
-    return letterbox_inside(model, height=HEIGHT, width=WIDTH, multiple=MULTIPLE, minimum=MINIMUM, **more)
+    return letterbox_inside(model, LetterboxRoom(HEIGHT, WIDTH, MULTIPLE, MINIMUM, **more))
 
 
 def sizes(metadata: Mapping[str, str]) -> dict[str, Any]:
     return {name: int(metadata[name]) for name in ("height", "width", "multiple", "minimum")}
+
+
+def room(metadata: Mapping[str, str]) -> LetterboxRoom:
+    return LetterboxRoom(**sizes(metadata))
 
 
 def mirror() -> onnx.ModelProto:
@@ -93,7 +97,7 @@ def test_centre_and_stretch(tmp_path: Path) -> None:
 def test_the_default_detector_answers_as_with_opencv(tmp_path: Path) -> None:
     path = detection.MODELS["default"]
     plain = OnnxRuntimeEngine(path, EngineConfig(threads=1))
-    fitting = reference(tmp_path, letterbox_inside(onnx.load(path), **sizes(plain.metadata)))
+    fitting = reference(tmp_path, letterbox_inside(onnx.load(path), room(plain.metadata)))
     y, x = np.mgrid[:360, :500]
     picture = (120 + 60 * np.sin(x / 37) + 50 * np.cos(y / 23)).clip(0, 255)
     image = np.stack([picture, picture[::-1], picture[:, ::-1]], 2).astype(np.uint8)
@@ -110,7 +114,7 @@ def test_the_default_detector_answers_as_with_opencv(tmp_path: Path) -> None:
 def test_tensorrt_builds_the_default_detector_with_it(precision: str) -> None:
     model = onnx.load(detection.MODELS["default"])
     about = {entry.key: entry.value for entry in model.metadata_props}
-    prepared = tensorrt_graph.prepare(letterbox_inside(model, **sizes(about), largest=(720, 1280)), precision)
+    prepared = tensorrt_graph.prepare(letterbox_inside(model, room(about), largest=(720, 1280)), precision)
     profile = make_profile(prepared.inputs, prepared.outputs, prepared.metadata, 2)
     assert profile.key.endswith(":1x64x64x3..1x720x1280x3..2x720x1280x3")
     plan = tensorrt_build.build(tensorrt_api.find("tensorrt_rtx"), prepared, profile, precision, (8, 6))
@@ -119,7 +123,7 @@ def test_tensorrt_builds_the_default_detector_with_it(precision: str) -> None:
 
 
 def test_without_a_multiple_the_input_is_always_whole(tmp_path: Path) -> None:
-    fitting = reference(tmp_path, letterbox_inside(mirror(), height=96, width=128, multiple=0, minimum=0))
+    fitting = reference(tmp_path, letterbox_inside(mirror(), LetterboxRoom(96, 128, 0, 0)))
     assert fitting({"images": np.zeros((1, 10, 90, 3), np.uint8)})["seen"].shape == (1, 96, 128, 3)
 
 

@@ -10,7 +10,7 @@ from switching_world import World
 from tiny_models import FEATURES, HIDDEN, PAIR, assert_same, paint, painted_detector
 
 from alstm_ros.config import Config, DetectorConfig
-from alstm_ros.detection.detector import Detector
+from alstm_ros.detection.detector import OnnxDetector
 from alstm_ros.pipeline import Frame, Pipeline
 from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.replay import image_step
@@ -34,11 +34,11 @@ def test_a_switch_a_loss_and_a_return_change_no_id_and_lose_no_frame(
     world = make_world(painted_detector())
     config = Config(detector=DetectorConfig(score_threshold=0.5))
     frames = street(60)
-    alone = Pipeline(config, Detector(world.fallback, config, "painted"))
+    alone = Pipeline(config, OnnxDetector(world.fallback, config, "painted"))
     expected = [alone.process(frame) for frame in frames]
     assert {int(i) for result in expected for i in result.tracks.ids} >= {1, 2, 3, 4}
 
-    pipeline = Pipeline(config, Detector(world.engine, config, "painted"))
+    pipeline = Pipeline(config, OnnxDetector(world.engine, config, "painted"))
     runtimes = []
     for number, (frame, wanted) in enumerate(zip(frames, expected, strict=True)):
         if number == 12:
@@ -68,7 +68,7 @@ def test_a_replay_waits_for_the_switch(make_world: Callable[..., World]) -> None
     world = make_world(painted_detector())
     threading.Timer(0.2, world.gate.set).start()
     config = Config(detector=DetectorConfig(score_threshold=0.5))
-    step = image_step(config, DetectorPool(Detector(world.engine, config, "painted")))
+    step = image_step(config, DetectorPool(OnnxDetector(world.engine, config, "painted")))
     assert world.switched()
     ran = len(world.module.ran)
     for frame in street(3):

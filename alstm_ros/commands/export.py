@@ -11,7 +11,7 @@ from typing import Any
 from alstm_ros import detection
 from alstm_ros.commands.common import add_config, config_from, print_json
 from alstm_ros.detection.decoders import DECODERS
-from alstm_ros.detection.exporting import FEATURES, TOP_K, Exported, export, letterbox_in_graph
+from alstm_ros.detection.exporting import FEATURES, TOP_K, Exported, export_detector, letterbox_in_graph
 from alstm_ros.engines import tensorrt_graph
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import replace
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     if args.preprocess == "inside" and "kind" in tensorrt_graph.metadata(source):
         model, report = source, {"output": str(args.output)}
     else:
-        made = export(path, config.detector, top_k=args.top_k, wanted=args.features, licence=args.licence)
+        made = export_detector(path, config.detector, top_k=args.top_k, wanted=args.features, licence=args.licence)
         model, report = made.model, _report(made, args.output)
     if args.preprocess == "inside":
         model = letterbox_in_graph(model, path.name)

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from alstm_ros import engines
 from alstm_ros.config import Config
-from alstm_ros.detection.detector import Detector
+from alstm_ros.detection.detector import OnnxDetector
 
-__all__ = ["MODELS", "Detector", "load"]
+__all__ = ["MODELS", "OnnxDetector", "load"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "models"
 MODELS = {"default": FOLDER / "detector.onnx"}
 """Names that `detector.model` takes instead of a path."""
 
 
-def load(config: Config) -> Detector:
+def load(config: Config) -> OnnxDetector:
     """Opens the detector that the config names.
 
     Args:
@@ -30,4 +30,4 @@ def load(config: Config) -> Detector:
     asked = {"height": config.detector.height, "width": config.detector.width}
     sizes = {name[:length]: size for name, size in asked.items() if size for length in (len(name), 1)}  # or h and w
     engine = engines.load(path, config.engine, sizes)
-    return Detector(engine, config, path.name)
+    return OnnxDetector(engine, config, path.name)

@@ -49,7 +49,7 @@ class Description:
     metadata: Mapping[str, str]
 
 
-def describe(engine: Engine, config: DetectorConfig, name: str) -> Description:
+def describe_detector(engine: Engine, config: DetectorConfig, name: str) -> Description:
     """Understands a model file.
 
     Args:
@@ -70,7 +70,7 @@ def _own(engine: Engine, config: DetectorConfig, name: str) -> Description:
     """A file that describes itself."""
     card = ModelCard.read(engine.metadata, name)
     layout = card.decoder if config.decoder == "auto" else config.decoder
-    decoder = decoders.find(layout, Sample(engine.outputs, metadata=engine.metadata), name)
+    decoder = decoders.find_decoder(layout, Sample(engine.outputs, metadata=engine.metadata), name)
     port = Port.of(engine.inputs, name)
     if port.planes or len(port.spec.shape) == 3 or port.spec.dtype != np.uint8:
         found = ", ".join(f"{key} ({spec})" for key, spec in engine.inputs.items())

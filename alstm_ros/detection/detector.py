@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 
 from alstm_ros.boxes import nms
 from alstm_ros.config import Config
-from alstm_ros.detection.decoders import Candidates
-from alstm_ros.detection.description import describe
-from alstm_ros.detection.letterbox import Fit, check
+from alstm_ros.detection.decoders import Proposals
+from alstm_ros.detection.description import describe_detector
+from alstm_ros.detection.letterbox import Fit, check_images
 from alstm_ros.engines import Engine, EngineStatus
 from alstm_ros.errors import ConfigError
 from alstm_ros.types import Detections, Image
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class ImageBatch:
     """What goes into the engine at once.
 
     Attributes:
@@ -36,7 +36,7 @@ class Batch:
     size: tuple[int, int]
 
 
-class Detector:
+class OnnxDetector:
     """A detector's model file at work; see `pipeline.Detector` for what callers rely on."""
 
     def __init__(self, engine: Engine, config: Config, name: str) -> None:
@@ -52,7 +52,7 @@ class Detector:
             ConfigError: the size or a class cannot be had from this model.
         """
         self._engine = engine
-        found = describe(engine, config.detector, name)
+        found = describe_detector(engine, config.detector, name)
         self.card, self.layout, self.canvas = found.card, found.layout, found.canvas
         self.preprocess = found.preprocess
         self._decoder, self._port = found.decoder, found.port
@@ -62,12 +62,6 @@ class Detector:
     def classes(self) -> tuple[str, ...]:
         """Class names, by class index."""
         return self.card.classes
-
-    @property
-    def feature_width(self) -> int | None:
-        """Length of each detection's feature vector; None where the model offers none."""
-        own = self.layout == "candidates" and "features" in self._engine.outputs
-        return self._engine.outputs["features"].shape[2] if own else None
 
     @property
     def status(self) -> EngineStatus:
@@ -108,13 +102,13 @@ class Detector:
                 found[row] = self.select(candidates, fit)
         return [found[row] for row in range(len(images))]
 
-    def batches(self, images: Sequence[Image]) -> Iterator[Batch]:
+    def batches(self, images: Sequence[Image]) -> Iterator[ImageBatch]:
         """The images as the engine takes them: all at once where the model takes any number, else one by one.
 
         Raises:
             ImageError: an image has another shape or type, or no pixels.
         """
-        check(images)
+        check_images(images)
         if self.card.preprocess == "inside":  # the graph scales them: those of one size go together
             shapes = list(dict.fromkeys(image.shape for image in images))
             groups = [[row for row, image in enumerate(images) if image.shape == shape] for shape in shapes]
@@ -130,9 +124,9 @@ class Detector:
             else:
                 pixels, fits = self.canvas.letterbox(some)
                 size = (pixels.shape[1], pixels.shape[2])
-            yield Batch(self._port.feed(pixels, self.preprocess), fits, rows, size)
+            yield ImageBatch(self._port.feed(pixels, self.preprocess), fits, rows, size)
 
-    def run(self, batch: Batch) -> dict[str, NDArray[Any]]:
+    def run(self, batch: ImageBatch) -> dict[str, NDArray[Any]]:
         """The engine's answer.
 
         Raises:
@@ -140,11 +134,11 @@ class Detector:
         """
         return self._engine(batch.inputs)
 
-    def decode(self, outputs: dict[str, NDArray[Any]], batch: Batch) -> list[Candidates]:
+    def decode(self, outputs: dict[str, NDArray[Any]], batch: ImageBatch) -> list[Proposals]:
         """Each image's candidates; those below the score threshold may be missing."""
         return self._decoder(outputs, batch.size, self._config.score_threshold)
 
-    def select(self, found: Candidates, fit: Fit) -> Detections:
+    def select(self, found: Proposals, fit: Fit) -> Detections:
         """What remains of one image's candidates, in its pixels.
 
         Args:

@@ -58,10 +58,6 @@ class Fit:
         """Boxes in pixels of the network's input to pixels of the image, cut at its border: `(N, 4)` to `(N, 4)`."""
         return geometry.clip((boxes - self._corner()) * self._scale(), self.width, self.height)
 
-    def to_input(self, boxes: Float32) -> Float32:
-        """Boxes in pixels of the image to pixels of the network's input: `(N, 4)` to `(N, 4)`."""
-        return boxes / self._scale() + self._corner()
-
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
@@ -97,7 +93,7 @@ class Canvas:
         Raises:
             ImageError: an image has another shape or type, or no pixels.
         """
-        check(images)
+        check_images(images)
         fits, (height, width) = self.lay(images)
         batch = np.empty((len(images), height, width, 3), np.uint8)
         for image, fit, target in zip(images, fits, batch, strict=True):
@@ -126,7 +122,7 @@ class Canvas:
         return min(max(-(-needed // self.multiple) * self.multiple, self.minimum), most)
 
 
-def check(images: Sequence[Image]) -> None:
+def check_images(images: Sequence[Image]) -> None:
     """Refuses what is no image.
 
     Raises:

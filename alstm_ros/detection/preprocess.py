@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from alstm_ros.types import UInt8
 
-COLORS = ("bgr", "rgb")
 PLACES = ("corner", "centre", "stretch")
+"""Where an image may lie in the network's input; see `Preprocess`."""
 
 _RGB = tuple[float, float, float]
 NORMALISATIONS: dict[str, tuple[_RGB, _RGB]] = {

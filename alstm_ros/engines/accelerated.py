@@ -18,7 +18,7 @@ from alstm_ros.engines.device import Device
 from alstm_ros.engines.engine import TensorSpec
 from alstm_ros.engines.failures import BuildFailedError, CancelledError, EngineFailure
 from alstm_ros.engines.profiles import ShapeProfile, make_profile
-from alstm_ros.engines.status import told
+from alstm_ros.engines.status import format_layers
 from alstm_ros.engines.tensorrt_api import Flavour
 from alstm_ros.engines.tensorrt_build import Plan, Progress
 
@@ -89,13 +89,13 @@ class Job:
         kernels = loaded.kernels()
         if kernels is not None:
             cache.store(kernel_key, kernels)
-        LOG.info("%s runs on %s; layers: %s.", self.path.name, device.info.name, told(layers))
+        LOG.info("%s runs on %s; layers: %s.", self.path.name, device.info.name, format_layers(layers))
         if engine.status.precision != self.config.precision:
             LOG.warning(
                 "engine.precision is %s, but TensorRT runs %s in %s.",
                 self.config.precision,
                 self.path.name,
-                told(layers),
+                format_layers(layers),
             )
         return engine
 
@@ -150,7 +150,7 @@ class Job:
                 raise BuildFailedError("The host has not enough memory to build the engine.") from error
             report = json.dumps(plan.layers)
             cache.store(key, report.encode() + b"\n" + plan.data)
-            LOG.info("Built %s in %s; layers: %s.", self.path.name, self.config.precision, told(plan.layers))
+            LOG.info("Built %s in %s; layers: %s.", self.path.name, self.config.precision, format_layers(plan.layers))
             return Built(key, plan.data, profile, model.metadata, plan.layers, cached=False)
 
 

@@ -6,43 +6,55 @@ most 1 of 255, since OpenCV's weights have 11 bits.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from onnx import TensorProto, helper, numpy_helper
-from onnx.onnx_ml_pb2 import ModelProto, NodeProto
+from onnx import TensorProto, helper
+from onnx.onnx_ml_pb2 import ModelProto
 
 from alstm_ros.engines import tensorrt_graph
 from alstm_ros.errors import ModelError
+from alstm_ros.onnx_graph import GraphWriter, Naming
 
 PREFIX = "letterbox/"
+"""The beginning of every name that is added."""
+NAMING = Naming(f"{PREFIX}{{n}}", constant=f"{PREFIX}constant_{{n}}", shared=False)
+"""The names of what is added."""
 SOURCE_HEIGHT, SOURCE_WIDTH = "source_height", "source_width"
-"""Names of the input's free axes; in the metadata, the largest sizes for which TensorRT is built."""
+"""Names of the input's free axes; in the metadata they hold the largest sizes for which TensorRT is built."""
 LARGEST = (1080, 1920)
+"""Height and width in pixels of the largest image for which TensorRT is built unless told otherwise."""
 SMALLEST = 64
+"""Height and width in pixels of the smallest image for which TensorRT is built."""
 
 
-def letterbox_inside(
-    model: ModelProto,
-    *,
-    height: int,
-    width: int,
-    multiple: int,
-    minimum: int,
-    fill: int = 127,
-    place: str = "corner",
-    largest: tuple[int, int] = LARGEST,
-) -> ModelProto:
-    """Puts the letterbox in front of a detector.
+@dataclass(frozen=True, slots=True)
+class LetterboxRoom:
+    """The room that images are fitted into.
 
-    Args:
-        model: takes one input `(batch, h, w, 3)` uint8; not changed.
+    Attributes:
         height: most rows of the network's input.
         width: most columns.
         multiple: rows and columns of the network's input are a multiple of this; 0 where they are always the most.
         minimum: and at least this.
         fill: grey of the padding, 0..255.
         place: where an image lies in its input: `corner` (top left), `centre`, or `stretch` to all of it.
+    """
+
+    height: int
+    width: int
+    multiple: int
+    minimum: int
+    fill: int = 127
+    place: str = "corner"
+
+
+def letterbox_inside(model: ModelProto, room: LetterboxRoom, largest: tuple[int, int] = LARGEST) -> ModelProto:
+    """Puts the letterbox in front of a detector.
+
+    Args:
+        model: takes one input `(batch, h, w, 3)` uint8; not changed.
+        room: the network's input.
         largest: height and width of the largest image for which TensorRT is built; larger ones go to ONNX Runtime.
 
     Returns:
@@ -66,28 +78,25 @@ def letterbox_inside(
     name = images[0].name
     tensorrt_graph.cast_first(made.graph, images[0])
     [cast] = [node for node in made.graph.node if list(node.input) == [name]]
-    writer = _Writer()
-    if place == "stretch":
-        rows, columns = writer.ints(height), writer.ints(width)
+    fit = _Fitting(GraphWriter(made.graph, opset, NAMING))
+    if room.place == "stretch":
+        rows, columns = fit.ints(room.height), fit.ints(room.width)
     else:
-        source_rows, source_columns = writer.axis(name, 1), writer.axis(name, 2)
-        rows = writer.fitted(source_rows, height, source_columns, width)
-        columns = writer.fitted(source_columns, width, source_rows, height)
-    floats = writer.node("Cast", name, to=TensorProto.FLOAT)
-    planes = writer.node("Transpose", floats, perm=(0, 3, 1, 2))  # (B, 3, H, W)
-    size = writer.node("Concat", writer.axis(name, 0), writer.ints(3), rows, columns, axis=0)
-    scaled = writer.node("Resize", planes, "", "", size, mode="linear", coordinate_transformation_mode="half_pixel")
-    filled = writer.node("Round", scaled)  # (B, 3, rows, columns), whole numbers as OpenCV gives
-    if place != "stretch":
-        filled = writer.padded(filled, rows, columns, (height, width), (multiple, minimum), fill, place)
-    canvas = writer.node("Transpose", filled, perm=(0, 2, 3, 1))
-    users = [node for node in made.graph.node if node != cast]
-    for node in users:
-        node.input[:] = [canvas if tensor == cast.output[0] else tensor for tensor in node.input]
-    nodes = [*writer.nodes, *users]
-    del made.graph.node[:]
-    made.graph.node.extend(nodes)
-    made.graph.initializer.extend(writer.weights)
+        source_rows, source_columns = fit.axis(name, 1), fit.axis(name, 2)
+        rows = fit.fitted(source_rows, room.height, source_columns, room.width)
+        columns = fit.fitted(source_columns, room.width, source_rows, room.height)
+    floats = fit.op("Cast", name, to=TensorProto.FLOAT)
+    planes = fit.op("Transpose", floats, perm=(0, 3, 1, 2))  # (B, 3, H, W)
+    size = fit.op("Concat", fit.axis(name, 0), fit.ints(3), rows, columns, axis=0)
+    scaled = fit.op("Resize", planes, "", "", size, mode="linear", coordinate_transformation_mode="half_pixel")
+    filled = fit.op("Round", scaled)  # (B, 3, rows, columns), whole numbers as OpenCV gives
+    if room.place != "stretch":
+        filled = fit.padded(filled, rows, columns, room)
+    canvas = fit.op("Transpose", filled, perm=(0, 2, 3, 1))
+    made.graph.node.remove(cast)
+    for node in made.graph.node:
+        if not node.output[0].startswith(PREFIX):
+            node.input[:] = [canvas if tensor == cast.output[0] else tensor for tensor in node.input]
     for axis, free in ((1, SOURCE_HEIGHT), (2, SOURCE_WIDTH)):
         images[0].type.tensor_type.shape.dim[axis].dim_param = free
     about = {entry.key: entry.value for entry in made.metadata_props}
@@ -97,65 +106,48 @@ def letterbox_inside(
     return made
 
 
-class _Writer:
-    """Nodes under construction; every method returns the name of a tensor, sizes as int64 of one element."""
+class _Fitting:
+    """What fits an image, written in front of a graph; sizes are int64 of one element."""
 
-    def __init__(self) -> None:
-        """Starts with none."""
-        self.nodes: list[NodeProto] = []
-        self.weights: list[TensorProto] = []
+    def __init__(self, writer: GraphWriter) -> None:
+        self._writer = writer
 
-    def node(self, operation: str, *inputs: str, **attributes: Any) -> str:
-        name = f"{PREFIX}{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operation, list(inputs), [name], name=name, **attributes))
-        return name
+    def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
+        return self._writer.op(kind, *inputs, front=True, **attributes)
 
     def ints(self, *values: int) -> str:
-        return self._weight(np.array(values, np.int64))
+        return self._writer.const(values)
 
     def axis(self, tensor: str, place: int) -> str:
-        return self.node("Gather", self.node("Shape", tensor), self.ints(place), axis=0)
+        return self.op("Gather", self.op("Shape", tensor), self.ints(place), axis=0)
 
     def fitted(self, size: str, most: int, other: str, other_most: int) -> str:
         """One side of `Fit.of`: the image's, scaled to `other_most` on the other side, or `most` if that is less.
 
         size * other_most / other, to the nearest: (2 * size * other_most + other) / (2 * other).
         """
-        doubled = self.node("Add", self.node("Mul", size, self.ints(2 * other_most)), other)
-        nearest = self.node("Div", doubled, self.node("Mul", other, self.ints(2)))
-        return self.node("Min", self.node("Max", nearest, self.ints(1)), self.ints(most))
+        doubled = self.op("Add", self.op("Mul", size, self.ints(2 * other_most)), other)
+        nearest = self.op("Div", doubled, self.op("Mul", other, self.ints(2)))
+        return self.op("Min", self.op("Max", nearest, self.ints(1)), self.ints(most))
 
-    def padded(
-        self,
-        image: str,
-        rows: str,
-        columns: str,
-        most: tuple[int, int],
-        allowed: tuple[int, int],
-        fill: int,
-        place: str,
-    ) -> str:
-        """The image in the room that `Canvas` gives it."""
+    def padded(self, image: str, rows: str, columns: str, room: LetterboxRoom) -> str:
+        """The image of these rows and columns in the room that `Canvas` gives it."""
         spare = [
-            self.node("Sub", self._room(need, limit, *allowed), need)
-            for need, limit in ((rows, most[0]), (columns, most[1]))
+            self.op("Sub", self._given(need, most, room), need)
+            for need, most in ((rows, room.height), (columns, room.width))
         ]
         none = self.ints(0, 0)
         before = [self.ints(0), self.ints(0)]
-        if place == "centre":
-            before = [self.node("Div", size, self.ints(2)) for size in spare]
-        after = [self.node("Sub", size, first) for size, first in zip(spare, before, strict=True)]
-        amounts = self.node("Concat", none, *before, none, *after, axis=0)
-        return self.node("Pad", image, amounts, self._weight(np.array(fill, np.float32)))
+        if room.place == "centre":
+            before = [self.op("Div", size, self.ints(2)) for size in spare]
+        after = [self.op("Sub", size, first) for size, first in zip(spare, before, strict=True)]
+        amounts = self.op("Concat", none, *before, none, *after, axis=0)
+        return self.op("Pad", image, amounts, self._writer.const(float(room.fill)))
 
-    def _room(self, need: str, most: int, multiple: int, minimum: int) -> str:
-        if not multiple:
+    def _given(self, need: str, most: int, room: LetterboxRoom) -> str:
+        """Rows or columns that a batch takes whose images need so many."""
+        if not room.multiple:
             return self.ints(most)
-        steps = self.node("Div", self.node("Add", need, self.ints(multiple - 1)), self.ints(multiple))
-        room = self.node("Mul", steps, self.ints(multiple))
-        return self.node("Min", self.node("Max", room, self.ints(minimum)), self.ints(most))
-
-    def _weight(self, values: np.ndarray[tuple[int, ...], np.dtype[np.generic]]) -> str:
-        name = f"{PREFIX}constant_{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(values, name))
-        return name
+        steps = self.op("Div", self.op("Add", need, self.ints(room.multiple - 1)), self.ints(room.multiple))
+        whole = self.op("Mul", steps, self.ints(room.multiple))
+        return self.op("Min", self.op("Max", whole, self.ints(room.minimum)), self.ints(most))

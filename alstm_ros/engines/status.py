@@ -35,7 +35,7 @@ def title(runtime: str) -> str:
     return _TITLES.get(runtime, runtime)
 
 
-def told(layers: Layers) -> str:
+def format_layers(layers: Layers) -> str:
     """The layers' types in one line, such as `convolution 52 fp16 + 1 fp32, softmax 1 fp32`."""
     groups = (
         f"{group} " + " + ".join(f"{number} {kind}" for kind, number in counts.items())

@@ -17,7 +17,7 @@ from std_srvs.srv import SetBool, Trigger
 from alstm_ros.association.tracker import IdCounter
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.engines.status import told
+from alstm_ros.engines.status import format_layers
 from alstm_ros.errors import AlstmError, ConfigError
 from alstm_ros.pipeline import Detector, Pipeline
 from alstm_ros.ros import parameters
@@ -187,7 +187,7 @@ class AlstmNode(LifecycleNode):
             message = f"{message} {engine.message}".rstrip()
             values |= {"runtime": engine.runtime, "precision": engine.precision}
             if engine.layers:
-                values["layers"] = told(engine.layers)
+                values["layers"] = format_layers(engine.layers)
             if engine.progress is not None:
                 values["engine built"] = f"{engine.progress:.0%}"
         return status(level, self.get_name(), message, values)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from alstm_ros.detection.decoders.candidates import OwnDecoder
 from alstm_ros.detection.decoders.centernet import CenterNetDecoder
 from alstm_ros.detection.decoders.detr import DetrDecoder, RtDetrDecoder
-from alstm_ros.detection.decoders.layout import Candidates, Decoder, Sample
+from alstm_ros.detection.decoders.layout import Decoder, Proposals, Sample
 from alstm_ros.detection.decoders.nanodet import NanodetDecoder, NanodetPlusDecoder
 from alstm_ros.detection.decoders.ssd import BoxesDecoder, SsdDecoder
 from alstm_ros.detection.decoders.yolo import EndToEndDecoder, YoloDecoder
 from alstm_ros.detection.decoders.yolox import Yolov5Decoder, YoloxDecoder
 from alstm_ros.errors import ConfigError, ModelError
 
-__all__ = ["DECODERS", "Candidates", "Decoder", "Sample", "find", "recognise"]
+__all__ = ["DECODERS", "Decoder", "Proposals", "Sample", "find_decoder", "recognise"]
 
 DECODERS: dict[str, type[Decoder]] = {
     "candidates": OwnDecoder,
@@ -32,7 +32,7 @@ DECODERS: dict[str, type[Decoder]] = {
 one, the first that fits is taken."""
 
 
-def find(name: str, sample: Sample, model: str) -> Decoder:
+def find_decoder(name: str, sample: Sample, model: str) -> Decoder:
     """The decoder of this name.
 
     Args:
@@ -70,7 +70,7 @@ def recognise(asked: str, sample: Sample, model: str) -> tuple[str, Decoder]:
             raise ConfigError(
                 f"Parameter 'detector.decoder' is '{asked}'; it must be one of auto, {', '.join(DECODERS)}."
             )
-        return asked, find(asked, sample, model)
+        return asked, find_decoder(asked, sample, model)
     for name, decoder in DECODERS.items():
         if decoder.fits(sample):
             return name, decoder(sample)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from alstm_ros.detection.decoders.layout import Candidates, Outputs, Sample, Size
+from alstm_ros.detection.decoders.layout import Outputs, Proposals, Sample, Size
 from alstm_ros.detection.preprocess import Preprocess
 
 
@@ -36,8 +36,8 @@ class OwnDecoder:
         """Not shown by the outputs."""
         return 0
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:  # noqa: ARG002  # Decoder
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
         """The rows of each image."""
         features = outputs["features"] if self._features else [None] * len(outputs["boxes"])
         parts = zip(outputs["boxes"], outputs["scores"], outputs["classes"], features, strict=True)
-        return [Candidates(*part) for part in parts]
+        return [Proposals(*part) for part in parts]

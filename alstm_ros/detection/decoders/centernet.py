@@ -9,8 +9,8 @@ import numpy as np
 
 from alstm_ros.detection.decoders.layout import (
     ByNames,
-    Candidates,
     Outputs,
+    Proposals,
     Sample,
     Size,
     corners,
@@ -50,7 +50,7 @@ class CenterNetDecoder(ByNames):
         self.classes = sample.outputs[self._heat].shape[1] or 0
         self._raw = not within_unit(sample.values[self._heat])
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Cells that are the highest of their neighbours, for each class."""
         found = []
         lowest = logit(threshold) if self._raw else threshold
@@ -64,5 +64,5 @@ class CenterNetDecoder(ByNames):
             scores = heat[classes, rows, columns].astype(np.float32)
             centres = np.stack([columns, rows], axis=1) + moves[:, rows, columns].T
             boxes = corners(centres * stride, sizes[:, rows, columns].T * stride)
-            found.append(Candidates(boxes, sigmoid(scores) if self._raw else scores, classes.astype(np.int64)))
+            found.append(Proposals(boxes, sigmoid(scores) if self._raw else scores, classes.astype(np.int64)))
         return found

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
     ByNames,
-    Candidates,
     Outputs,
+    Proposals,
     Sample,
     Size,
     best,
@@ -63,13 +63,13 @@ class RtDetrDecoder(ByNames):
         self.logits, self.boxes = self.names(sample) or ("", "")
         self.classes = sample.outputs[self.logits].shape[2] or 0
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Queries that reach the threshold."""
         found = []
         for logits, boxes in zip(outputs[self.logits], outputs[self.boxes], strict=True):
             rows, scores, classes = self.best(logits, threshold)
             scaled = boxes[rows] * np.array([size[1], size[0]] * 2, np.float32)
-            found.append(Candidates(corners(scaled[:, :2], scaled[:, 2:]), scores, classes))
+            found.append(Proposals(corners(scaled[:, :2], scaled[:, 2:]), scores, classes))
         return found
 
     @staticmethod

@@ -23,7 +23,7 @@ NANODET_STRIDES = (8, 16, 32, 64)
 
 
 @dataclass(frozen=True, slots=True)
-class Candidates:
+class Proposals:
     """What a network proposes for one image, before suppression.
 
     Attributes:
@@ -86,7 +86,7 @@ class Decoder(Protocol):
         """How many classes the outputs tell apart; 0 where they do not show it."""
         ...
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Reads a batch.
 
         Args:

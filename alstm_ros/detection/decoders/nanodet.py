@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from alstm_ros.detection.decoders.layout import (
     NANODET_STRIDES,
     STRIDES,
-    Candidates,
     Outputs,
+    Proposals,
     Sample,
     Size,
     best,
@@ -40,10 +40,10 @@ class _Distances:
     def __init__(self, classes: int, strides: tuple[int, ...], *, raw: bool) -> None:
         self.classes, self.strides, self.raw = classes, strides, raw
 
-    def read(self, scores: NDArray[Any], bins: NDArray[Any], size: Size, threshold: float) -> Candidates:
+    def read(self, scores: NDArray[Any], bins: NDArray[Any], size: Size, threshold: float) -> Proposals:
         """Scores `(N, C)`, bins `(N, 32)`."""
         rows, top, classes = best(scores, logit(threshold) if self.raw else threshold)
-        return Candidates(self.boxes(bins[rows], grid(size, self.strides)[rows]), self._scores(top), classes)
+        return Proposals(self.boxes(bins[rows], grid(size, self.strides)[rows]), self._scores(top), classes)
 
     def _scores(self, top: Float32) -> Float32:
         return sigmoid(top) if self.raw else top
@@ -96,7 +96,7 @@ class NanodetDecoder(_Distances):
         raw = not all(map(within_unit, scores))
         super().__init__(int(scores[0].shape[2]), STRIDES, raw=raw)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Strides one below the other."""
         scores, bins = (np.concatenate([outputs[pair[i]] for pair in self.names], axis=1) for i in (0, 1))
         return [self.read(s, b, size, threshold) for s, b in zip(scores, bins, strict=True)]
@@ -126,7 +126,7 @@ class NanodetPlusDecoder(_Distances):
         raw = not within_unit(sample.value()[..., :classes])
         super().__init__(classes, STRIDES if three else NANODET_STRIDES, raw=raw)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Rows that reach the threshold."""
         rows = next(iter(outputs.values()))
         return [self.read(row[:, : self.classes], row[:, self.classes :], size, threshold) for row in rows]

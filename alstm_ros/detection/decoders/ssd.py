@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from alstm_ros.detection.decoders.layout import ByNames, Candidates, Outputs, Sample, Size, best, corners, softmax
+from alstm_ros.detection.decoders.layout import ByNames, Outputs, Proposals, Sample, Size, best, corners, softmax
 from alstm_ros.detection.decoders.priors import priors
 from alstm_ros.detection.preprocess import Preprocess
 from alstm_ros.types import Float32
@@ -62,7 +62,7 @@ class SsdDecoder(ByNames):
         known = priors(size, outputs[self.logits].shape[1])
         return np.zeros((0, 4), np.float32) if known is None else known
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Anchors that reach the threshold."""
         anchors = self.boxes_of_anchors(outputs, size)
         found = []
@@ -72,7 +72,7 @@ class SsdDecoder(ByNames):
             sides = placed[:, 2:] - placed[:, :2]
             centres = placed[:, :2] + sides / 2 + code[:, :2] / MOVES * sides
             sizes = sides * np.exp(np.minimum(code[:, 2:] / GROWTHS, MOST_GROWTH))
-            found.append(Candidates(corners(centres, sizes), top, classes))
+            found.append(Proposals(corners(centres, sizes), top, classes))
         return found
 
 
@@ -106,12 +106,12 @@ class BoxesDecoder(ByNames):
         # torchvision counts COCO's ids with the background in front; with a batch it is RT-DETR, which counts its own.
         self.classes = 0 if self._batched else 91
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:  # noqa: ARG002  # Decoder
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
         """Rows that reach the threshold."""
         parts = [outputs[name] for name in (self._boxes, self._labels, self._scores)]
         found = []
         for boxes, labels, scores in zip(*(parts if self._batched else [part[None] for part in parts]), strict=True):
             keep = scores >= threshold
             kept = boxes[keep].astype(np.float32), scores[keep].astype(np.float32)
-            found.append(Candidates(*kept, labels[keep].astype(np.int64)))
+            found.append(Proposals(*kept, labels[keep].astype(np.int64)))
         return found

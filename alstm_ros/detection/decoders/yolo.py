@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from alstm_ros.detection.decoders.layout import Candidates, Outputs, Sample, Size, best, corners, counts
+from alstm_ros.detection.decoders.layout import Outputs, Proposals, Sample, Size, best, corners, counts
 from alstm_ros.detection.preprocess import Preprocess
 
 LETTERBOX = Preprocess("rgb", "centre", 114, "unit")
@@ -51,7 +51,7 @@ class YoloDecoder:
     def __init__(self, sample: Sample) -> None:
         self.classes = self._count(sample)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:  # noqa: ARG002  # Decoder
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
         """Boxes of the columns that reach the threshold."""
         found = []
         for columns in next(iter(outputs.values())):
@@ -59,7 +59,7 @@ class YoloDecoder:
             likely = np.flatnonzero(scores.max(axis=0) >= threshold)
             _, top, classes = best(scores[:, likely].T, threshold)
             boxes = columns[:4, likely].T
-            found.append(Candidates(corners(boxes[:, :2], boxes[:, 2:]), top, classes))
+            found.append(Proposals(corners(boxes[:, :2], boxes[:, 2:]), top, classes))
         return found
 
 
@@ -89,10 +89,10 @@ class EndToEndDecoder:
     def __init__(self, sample: Sample) -> None:
         self.classes = len(class_names(sample.metadata))
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:  # noqa: ARG002  # Decoder
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
         """Rows that reach the threshold."""
         found = []
         for rows in next(iter(outputs.values())):
             kept = rows[rows[:, 4] >= threshold].astype(np.float32)
-            found.append(Candidates(kept[:, :4], kept[:, 4], kept[:, 5].astype(np.int64)))
+            found.append(Proposals(kept[:, :4], kept[:, 4], kept[:, 5].astype(np.int64)))
         return found

@@ -7,8 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from alstm_ros.detection.decoders.layout import (
-    Candidates,
     Outputs,
+    Proposals,
     Sample,
     Size,
     best,
@@ -44,7 +44,7 @@ class YoloxDecoder:
         # Offsets within cells are near 0 to 1; centres in pixels spread over the input.
         self.decoded = bool(np.median(np.abs(sample.value()[..., :2])) > 4)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Candidates]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Rows whose objectness alone is too low are left out before anything is computed of them."""
         found = []
         for rows in next(iter(outputs.values())):
@@ -57,7 +57,7 @@ class YoloxDecoder:
                 cells = grid(size)[likely]
                 centres = (centres + cells[:, :2]) * cells[:, 2:]
                 sizes = np.exp(np.minimum(sizes, 20)) * cells[:, 2:]
-            found.append(Candidates(corners(centres, sizes), scores, classes))
+            found.append(Proposals(corners(centres, sizes), scores, classes))
         return found
 
 

@@ -10,19 +10,19 @@ from onnx.onnx_ml_pb2 import ModelProto
 from alstm_ros import engines
 from alstm_ros.config import DetectorConfig, EngineConfig
 from alstm_ros.detection.card import ModelCard
-from alstm_ros.detection.description import describe
+from alstm_ros.detection.description import describe_detector
 from alstm_ros.detection.exporting.assembly import FEATURES, Assembly, Exported
 from alstm_ros.detection.port import Port
 from alstm_ros.engines import letterbox_graph, tensorrt_graph
 from alstm_ros.errors import ConfigError, ModelError
 
-__all__ = ["FEATURES", "TOP_K", "Exported", "export", "letterbox_in_graph"]
+__all__ = ["FEATURES", "TOP_K", "Exported", "export_detector", "letterbox_in_graph"]
 
 TOP_K = 512
 """Boxes that leave the graph for each image when nothing else is asked for."""
 
 
-def export(
+def export_detector(
     path: Path,
     config: DetectorConfig | None = None,
     *,
@@ -52,7 +52,9 @@ def export(
     try:
         port = Port.of(engine.inputs, path.name)
         # A size that the file fixes may turn out to be free once its constants are.
-        known = describe(engine, replace(config, height=0, width=0) if None not in port.size else config, path.name)
+        known = describe_detector(
+            engine, replace(config, height=0, width=0) if None not in port.size else config, path.name
+        )
     finally:
         engine.close()
     if known.layout == "candidates":
@@ -72,17 +74,11 @@ def letterbox_in_graph(model: ModelProto, name: str) -> ModelProto:
         name: the file's name, for the sentences.
 
     Raises:
-        ModelError: it does not describe itself, or has the letterbox inside already.
+        ModelError: it does not describe_detector itself, or has the letterbox inside already.
     """
     card = ModelCard.read(tensorrt_graph.metadata(model), name)
     if card.preprocess == "inside":
         raise ModelError(f"The model file {name} takes images of any size already.")
-    return letterbox_graph.letterbox_inside(
-        model,
-        height=card.height,
-        width=card.width,
-        multiple=0 if card.fixed else card.multiple,
-        minimum=card.minimum,
-        fill=card.fill,
-        place=card.place,
-    )
+    multiple = 0 if card.fixed else card.multiple
+    room = letterbox_graph.LetterboxRoom(card.height, card.width, multiple, card.minimum, card.fill, card.place)
+    return letterbox_graph.letterbox_inside(model, room)

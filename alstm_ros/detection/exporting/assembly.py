@@ -11,10 +11,18 @@ from onnx.onnx_ml_pb2 import ModelProto
 from alstm_ros.detection.decoders.layout import STRIDES, Outputs, Sample, Size, counts
 from alstm_ros.detection.description import MULTIPLE, Description
 from alstm_ros.detection.exporting import features, heads
-from alstm_ros.detection.exporting.opening import IMAGES, open_graph, opset_of, put_images_in_front, run
-from alstm_ros.detection.exporting.writer import PREFIX, Writer
+from alstm_ros.detection.exporting.opening import (
+    IMAGES,
+    PREFIX,
+    add_output,
+    open_graph,
+    put_images_in_front,
+    run_once,
+    writer_into,
+)
 from alstm_ros.engines import TensorSpec
 from alstm_ros.errors import ConfigError, ModelError
+from alstm_ros.onnx_graph import GraphWriter
 from alstm_ros.types import UInt8
 
 FEATURES = ("appearance", "cells", "none")
@@ -98,26 +106,26 @@ class Assembly:
             raise ConfigError(f"The size asked for {self._name} is {size[0]}x{size[1]}; it must be {must}.")
         model = ModelProto()
         model.CopyFrom(self._opened)
-        w = Writer(model.graph, opset_of(model))
+        w = writer_into(model)
         batch: int | str = "batch" if self._free_batch else 1
         sides = ("height", "width") if self._free_size else self._size
         put_images_in_front(w, self._known.port, self._known.preprocess, [batch, *sides, 3])
         del model.graph.output[:]
         inside = features.maps_inside(self._opened.graph)
-        values = run(model, {IMAGES: _noise(1, self._size)}, inside)
+        values = run_once(model, {IMAGES: _noise(1, self._size)}, inside)
         shapes = {name: values[name].shape for name in inside}
-        head = heads.write(self._known.decoder, heads.Site(w, self._outputs, self._size, self._free_size, IMAGES))
+        head = heads.write_head(self._known.decoder, heads.Site(w, self._outputs, self._size, self._free_size, IMAGES))
         best = w.reduce("ReduceMax", head.scores, [2])
         w.op("TopK", best, w.const([self._kept]), axis=1, outputs=2, name=TOP)
         index = w.op("Unsqueeze", f"{TOP}_1", w.const([2]))  # (B, K, 1)
         classes = w.op("ArgMax", w.rows(head.scores, index), axis=2, keepdims=0)
         boxes = head.boxes(index)
         said, looks, width = self._features(w, shapes, index, boxes)
-        w.output("boxes", boxes, TensorProto.FLOAT, [batch, self._kept, 4])
-        w.output("scores", TOP, TensorProto.FLOAT, [batch, self._kept])
-        w.output("classes", classes, TensorProto.INT64, [batch, self._kept])
+        add_output(w, "boxes", boxes, TensorProto.FLOAT, [batch, self._kept, 4])
+        add_output(w, "scores", TOP, TensorProto.FLOAT, [batch, self._kept])
+        add_output(w, "classes", classes, TensorProto.INT64, [batch, self._kept])
         if width:
-            w.output("features", looks, TensorProto.FLOAT, [batch, self._kept, width])
+            add_output(w, "features", looks, TensorProto.FLOAT, [batch, self._kept, width])
         helper.set_model_props(model, self._metadata(size, licence))
         checker.check_model(model)
         return Exported(
@@ -132,16 +140,20 @@ class Assembly:
             width,
         )
 
-    def _features(self, w: Writer, shapes: features.Shapes, index: str, boxes: str) -> tuple[str, str, int]:
+    def _features(self, w: GraphWriter, shapes: features.Shapes, index: str, boxes: str) -> tuple[str, str, int]:
         """Writes the features that are wanted, or the next best: what they are, their name, their length."""
         graph = self._opened.graph
         if self._wanted == "none":
             return "none, as asked", "", 0
         look = features.appearance_map(graph, shapes, self._size) if self._wanted == "appearance" else ""
         if look:
-            channels = shapes[look][1]
-            name, width = features.write_appearance(w, look, channels, boxes, self._kept)
-            return f"appearance in each box, from '{look}' ({channels} channels, stride 4)", name, width
+            place = features.AppearanceMap(look, shapes[look][1], features.STRIDE)
+            name, width = features.write_appearance(w, place, boxes, self._kept)
+            return (
+                f"appearance in each box, from '{look}' ({place.channels} channels, stride {place.stride})",
+                name,
+                width,
+            )
         read = heads.read_outputs(self._known.decoder, self._outputs)
         levels = features.cell_levels(graph, read, shapes, self._size, self._anchors)
         if levels:
@@ -178,7 +190,7 @@ class Assembly:
                     dims[place].dim_param = f"free_{place}"
             for output in model.graph.output:
                 output.type.tensor_type.ClearField("shape")
-        return run(model, self._known.port.feed(images, self._known.preprocess))
+        return run_once(model, self._known.port.feed(images, self._known.preprocess))
 
     def _takes_batches(self, alone: Outputs) -> bool:
         """Whether two images at once are answered as each alone."""

@@ -14,20 +14,41 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from onnx import TensorProto
 from onnx.onnx_ml_pb2 import GraphProto, NodeProto
 
 from alstm_ros.detection.decoders.layout import Size
-from alstm_ros.detection.exporting.writer import Writer
+from alstm_ros.onnx_graph import GraphWriter
 
 STRIDE = 4
+"""Stride in pixels of the map that appearance is read from in third-party detectors."""
 ACROSS = 0.25 + 0.5 * (np.arange(4, dtype=np.float32) + 0.5) / 4
+"""Where appearance is read in a box, as parts of its width: four samples across the middle half."""
 DOWN = 0.12 + 0.76 * (np.arange(8, dtype=np.float32) + 0.5) / 8
-"""Where a box is looked at, as parts of its width and height: the middle, four samples across, four down each half."""
+"""Where appearance is read in a box, as parts of its height: four samples down each half."""
 WIDEST = 128
 """Longer vectors are projected to this length by a fixed random matrix, which keeps their angles nearly."""
-SMALLEST_STRIDE, LARGEST_STRIDE = 8, 512
+SMALLEST_STRIDE = 8
+"""Stride in pixels of the finest map whose cells propose boxes."""
+LARGEST_STRIDE = 512
+"""Stride in pixels of the coarsest map whose cells propose boxes."""
 
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class AppearanceMap:
+    """A map inside a detector, in which colour and texture are still there.
+
+    Attributes:
+        tensor: its name; `(B, channels, h, w)`.
+        channels: of it.
+        stride: pixels of the input for each of its cells.
+    """
+
+    tensor: str
+    channels: int
+    stride: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,20 +159,21 @@ def _anchors_per_cell(cells: Sequence[int], anchors: int) -> list[int]:
     return []
 
 
-def write_appearance(w: Writer, look: str, channels: int, boxes: str, count: int) -> tuple[str, int]:
+def write_appearance(w: GraphWriter, look: AppearanceMap, boxes: str, count: int) -> tuple[str, int]:
     """Writes what each box's content looks like, `(B, count, D)`, each vector of length 1.
+
+    Each channel is taken relative to its mean and spread over the whole image, so that light and camera cancel out.
 
     Args:
         w: of the graph.
-        look: the map `(B, C, h, w)`.
-        channels: C.
+        look: where it is read.
         boxes: `(B, count, 4)` xyxy in pixels of the input.
         count: of boxes.
 
     Returns:
         Its name, and D.
     """
-    x = w.floats(look)
+    x, channels = w.floats(look.tensor), look.channels
     moved = w.op("Sub", x, w.reduce("ReduceMean", x, [2, 3], keep=True))
     power = w.reduce("ReduceMean", w.op("Mul", moved, moved), [2, 3], keep=True)
     even = w.op("Div", moved, w.op("Sqrt", w.op("Add", power, w.const(1e-6))))
@@ -163,7 +185,7 @@ def write_appearance(w: Writer, look: str, channels: int, boxes: str, count: int
         start = w.columns(boxes, axis, axis + 1)
         side = w.op("Sub", w.columns(boxes, axis + 2, axis + 3), start)
         pixels = w.op("Add", start, w.op("Mul", side, w.const(parts)))  # (B, K, P)
-        cell = w.op("Cast", w.op("Mul", pixels, w.const(1 / STRIDE)), to=7)  # int64
+        cell = w.op("Cast", w.op("Mul", pixels, w.const(1 / look.stride)), to=TensorProto.INT64)
         places.append(w.op("Min", w.op("Max", cell, w.const([0])), w.op("Sub", cells, w.const([1]))))
     down = w.op("Unsqueeze", w.op("Mul", places[1], lines), w.const([3]))  # (B, K, 8, 1)
     index = w.op("Add", down, w.op("Unsqueeze", places[0], w.const([2])))  # (B, K, 8, 4)
@@ -173,7 +195,7 @@ def write_appearance(w: Writer, look: str, channels: int, boxes: str, count: int
     return _finish(w, vectors, 2 * channels)
 
 
-def write_cells(w: Writer, levels: Sequence[Level], shapes: Shapes, index: str, *, tiled: bool) -> tuple[str, int]:
+def write_cells(w: GraphWriter, levels: Sequence[Level], shapes: Shapes, index: str, *, tiled: bool) -> tuple[str, int]:
     """Writes the features of each kept anchor's cell, `(B, K, D)`, each vector of length 1.
 
     Args:
@@ -209,12 +231,12 @@ def _cell_of_anchor(levels: Sequence[Level], *, tiled: bool) -> NDArray[np.int64
     return np.concatenate(parts)
 
 
-def write_rows(w: Writer, tensor: str, width: int, index: str) -> tuple[str, int]:
+def write_rows(w: GraphWriter, tensor: str, width: int, index: str) -> tuple[str, int]:
     """Writes the features of each kept row, `(B, K, D)`, each vector of length 1; returns their name and D."""
     return _finish(w, w.rows(w.floats(tensor), index), width)
 
 
-def _finish(w: Writer, vectors: str, width: int) -> tuple[str, int]:
+def _finish(w: GraphWriter, vectors: str, width: int) -> tuple[str, int]:
     if width > WIDEST:
         vectors = w.op("MatMul", vectors, w.const(_projection(width, WIDEST)))
     return w.op("LpNormalization", vectors, axis=2, p=2), min(width, WIDEST)

@@ -15,8 +15,8 @@ from alstm_ros.detection.decoders.priors import priors
 from alstm_ros.detection.decoders.ssd import GROWTHS, MOST_GROWTH, MOVES, SsdDecoder
 from alstm_ros.detection.decoders.yolo import YoloDecoder
 from alstm_ros.detection.decoders.yolox import YoloxDecoder
-from alstm_ros.detection.exporting.writer import Writer
 from alstm_ros.errors import ModelError
+from alstm_ros.onnx_graph import GraphWriter
 
 BOX = (0, 4)
 
@@ -33,7 +33,7 @@ class Site:
         images: name of the input, `(B, H, W, 3)`.
     """
 
-    writer: Writer
+    writer: GraphWriter
     outputs: tuple[str, ...]
     size: Size
     free: bool
@@ -74,7 +74,7 @@ class Head:
     boxes: Callable[[str], str]
 
 
-def write(decoder: Decoder, site: Site) -> Head:
+def write_head(decoder: Decoder, site: Site) -> Head:
     """Writes what reads a model's outputs.
 
     Args:
@@ -114,7 +114,7 @@ def anchors(decoder: Decoder, answer: Outputs) -> int:
     return int(shapes[0][2 if isinstance(decoder, YoloDecoder) else 1])
 
 
-def corners(w: Writer, centres: str, sizes: str) -> str:
+def write_corners(w: GraphWriter, centres: str, sizes: str) -> str:
     """Centre and size, `(B, K, 2)` each, to xyxy `(B, K, 4)`."""
     half = w.op("Mul", sizes, w.const(0.5))
     return w.op("Concat", w.op("Sub", centres, half), w.op("Add", centres, half), axis=2)
@@ -132,7 +132,7 @@ def _yolox(decoder: YoloxDecoder, site: Site) -> Head:
             stride = w.columns(cells, 2, 3)
             centres = w.op("Mul", w.op("Add", centres, w.columns(cells, 0, 2)), stride)
             sizes = w.op("Mul", w.op("Exp", sizes), stride)
-        return corners(w, centres, sizes)
+        return write_corners(w, centres, sizes)
 
     return Head(scores, boxes)
 
@@ -143,7 +143,7 @@ def _yolo(decoder: YoloDecoder, site: Site) -> Head:
 
     def boxes(index: str) -> str:
         kept = w.rows(w.columns(rows, *BOX), index)
-        return corners(w, w.columns(kept, 0, 2), w.columns(kept, 2, 4))
+        return write_corners(w, w.columns(kept, 0, 2), w.columns(kept, 2, 4))
 
     return Head(w.columns(rows, 4, 4 + decoder.classes), boxes)
 
@@ -188,7 +188,7 @@ def _ssd(decoder: SsdDecoder, site: Site) -> Head:
         middles = w.op("Add", w.columns(placed, 0, 2), w.op("Mul", sides, w.const(0.5)))
         moves = w.op("Mul", w.op("Mul", w.columns(code, 0, 2), w.const(1 / MOVES)), sides)
         growth = w.op("Min", w.op("Mul", w.columns(code, 2, 4), w.const(1 / GROWTHS)), w.const(MOST_GROWTH))
-        return corners(w, w.op("Add", middles, moves), w.op("Mul", w.op("Exp", growth), sides))
+        return write_corners(w, w.op("Add", middles, moves), w.op("Mul", w.op("Exp", growth), sides))
 
     return Head(scores, boxes)
 
@@ -204,12 +204,12 @@ def _detr(decoder: RtDetrDecoder, site: Site) -> Head:
     def boxes(index: str) -> str:
         pixels = w.const(np.array([site.size[1], site.size[0]] * 2, np.float32))
         kept = w.op("Mul", w.rows(w.floats(decoder.boxes), index), pixels)
-        return corners(w, w.columns(kept, 0, 2), w.columns(kept, 2, 4))
+        return write_corners(w, w.columns(kept, 0, 2), w.columns(kept, 2, 4))
 
     return Head(scores, boxes)
 
 
-def _flat(w: Writer, index: str) -> str:
+def _flat(w: GraphWriter, index: str) -> str:
     """Indices `(B, K, 1)` to `(B, K)`."""
     return w.op("Squeeze", index, w.const([2]))
 

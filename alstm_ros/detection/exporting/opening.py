@@ -15,17 +15,31 @@ from onnx.onnx_ml_pb2 import GraphProto, ModelProto, NodeProto
 
 from alstm_ros.config import EngineConfig
 from alstm_ros.detection.decoders.layout import Size
-from alstm_ros.detection.exporting.writer import PREFIX, Writer, rename
 from alstm_ros.detection.port import Port
 from alstm_ros.detection.preprocess import Preprocess
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.precision import hide_weights
 from alstm_ros.errors import ModelError
+from alstm_ros.onnx_graph import IR_VERSION, OPSET, GraphWriter, Naming, rename
 
-OPSET = 17
-"""What is written needs at least this; older files are converted."""
-IR_VERSION = 8
+PREFIX = "alstm/"
+"""The beginning of every name that is added, so that none is taken already."""
+NAMING = Naming(f"{PREFIX}{{kind}}_{{n}}", f"{PREFIX}{{n}}", f"{PREFIX}constant_{{n}}", first=1)
+"""The names of what is written into a third-party graph."""
 IMAGES = "images"
+"""The name of the exported file's input."""
+
+
+def writer_into(model: ModelProto) -> GraphWriter:
+    """What goes on with a model's graph."""
+    return GraphWriter(model.graph, opset_of(model), NAMING)
+
+
+def add_output(w: GraphWriter, name: str, tensor: str, kind: int, shape: Sequence[int | str]) -> None:
+    """Makes a tensor an output of this name; whatever had the name before gets another."""
+    rename(w.graph, name, f"{PREFIX}taken/{name}")
+    w.op("Identity", tensor, name=name)
+    w.graph.output.append(helper.make_tensor_value_info(name, kind, list(shape)))
 
 
 def opset_of(model: ModelProto) -> int:
@@ -124,7 +138,7 @@ def _free_resizes(model: ModelProto, port: Port, size: Size) -> None:
     if not fixed:
         return
     noise = port.feed(np.zeros((1, *size, 3), np.uint8), Preprocess())
-    shapes = run(model, noise, [node.input[0] for node in fixed])
+    shapes = run_once(model, noise, [node.input[0] for node in fixed])
     for node in fixed:
         factors = known[node.input[3]] / np.array(shapes[node.input[0]].shape)
         factors[:2] = 1
@@ -133,7 +147,7 @@ def _free_resizes(model: ModelProto, port: Port, size: Size) -> None:
         node.input[:] = [*node.input[:2], name]
 
 
-def put_images_in_front(writer: Writer, port: Port, preprocess: Preprocess, shape: Sequence[int | str]) -> None:
+def put_images_in_front(writer: GraphWriter, port: Port, preprocess: Preprocess, shape: Sequence[int | str]) -> None:
     """Replaces the model's input by uint8 BGR images.
 
     Args:
@@ -162,7 +176,9 @@ def put_images_in_front(writer: Writer, port: Port, preprocess: Preprocess, shap
     writer.op("Cast", x, to=kind, name=inner, front=True)
 
 
-def run(model: ModelProto, inputs: Mapping[str, NDArray[Any]], also: Sequence[str] = ()) -> dict[str, NDArray[Any]]:
+def run_once(
+    model: ModelProto, inputs: Mapping[str, NDArray[Any]], also: Sequence[str] = ()
+) -> dict[str, NDArray[Any]]:
     """Runs a model on the processor.
 
     Args:

@@ -147,8 +147,9 @@ def test_definitions_are_those_of_the_interfaces() -> None:
 def test_camera_motion_belongs_to_the_last_frames(tmp_path: Path) -> None:
     path = tmp_path / "gmc.txt"
     path.write_text("0 1 0 5 0 1 6\n1 1 0 7 0 1 8\n", encoding="utf-8")
-    assert sorted(read_camera_motion(path, 2)) == [1, 2]
-    motion = read_camera_motion(path, 4)
+    assert sorted(read_camera_motion(path, 2)[0]) == [1, 2]
+    motion, left_out = read_camera_motion(path, 4)
+    assert not left_out
     assert sorted(motion) == [3, 4]
     np.testing.assert_array_equal(motion[4], [[1, 0, 7], [0, 1, 8]])
 
@@ -158,4 +159,5 @@ def test_shared_sequences_are_read(shared: Path) -> None:
         facts = read_sequence(folder / "seqinfo.ini")
         truth = read_labels(folder / "gt.txt", truth=True, length=facts.length)
         assert len(truth) > 1000
-        assert max(read_camera_motion(folder / "gmc.txt", facts.length)) == facts.length
+        assert facts.length is not None
+        assert max(read_camera_motion(folder / "gmc.txt", facts.length)[0]) == facts.length

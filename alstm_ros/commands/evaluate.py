@@ -169,6 +169,8 @@ def judge_task(task: ScoringTask) -> Judged:
     """Scores one sequence; must be importable, other processes call it."""
     truth = read_truth(task.pair.truth, task.gt_topic)
     result = align(truth, read_result(task.pair.result, task.topic))
+    told = (*truth.problems, *truth.labels.problems, *result.problems, *result.labels.problems)
+    result = dataclasses.replace(result, problems=told)
     truth = dataclasses.replace(truth, name=task.pair.name)
     benchmark = task.benchmark
     if benchmark == "auto":

@@ -58,6 +58,8 @@ def run(args: argparse.Namespace) -> int:
         write_coco(sparse, args.output)
     else:
         write_mot(sparse, args.output)
+    for problem in (*recording.problems, *labels.problems):
+        sys.stderr.write(f"problem: {problem}\n")
     sys.stderr.write(f"wrote {len(sparse.labels)} boxes in {len(sparse.frames)} frames to {args.output}\n")
     if missing:
         sys.stderr.write(f"problem: frames without an image: {', '.join(map(str, missing))}\n")

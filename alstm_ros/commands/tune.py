@@ -118,6 +118,8 @@ def _tasks(args: argparse.Namespace, config: Config) -> list[TuningTask]:
         for problem in cached.problems:
             sys.stderr.write(f"problem: {problem}\n")
         truth = read_truth(item.truth, args.gt_topic)
+        for problem in (*truth.problems, *truth.labels.problems):
+            sys.stderr.write(f"problem: {problem}\n")
         length = truth.labels.length
         first, last = frame_range(args.frames, length) if args.frames else (1, length)
         tasks.append(TuningTask(cached, truth, benchmark_of(item.truth), first, min(last, length)))

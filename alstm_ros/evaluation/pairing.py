@@ -8,7 +8,8 @@ from pathlib import Path
 
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.trackeval_adapter import BENCHMARKS
-from alstm_ros.recordings.mot import has_classes, read_sequence, read_table
+from alstm_ros.recordings.mot import has_classes, read_sequence
+from alstm_ros.recordings.number_table import read_table
 from alstm_ros.recordings.sinks import SINKS
 from alstm_ros.recordings.track_files import name_of, seqinfo_of
 
@@ -138,4 +139,4 @@ def benchmark_of(truth: Path) -> str:
         for benchmark in BENCHMARKS[:-1]:
             if benchmark in name:
                 return benchmark
-    return "MOT17" if has_classes(read_table(truth, 6)) else "MOT15"
+    return "MOT17" if has_classes(read_table(truth, 6, keyed=True).values) else "MOT15"

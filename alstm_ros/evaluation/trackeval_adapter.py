@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,7 +51,7 @@ class Prepared:
 class _Arrays(MotChallenge2DBox):  # type: ignore[misc]  # the library has no types
     """TrackEval's MOTChallenge data set with the files' contents given as Labels.
 
-    Boxes carry their original id as a fifth column through the preprocessing, which numbers ids anew.
+    Boxes carry their id as a fifth column through the preprocessing, which numbers ids anew.
     """
 
     def __init__(self, benchmark: str, truth: Labels, result: Labels) -> None:
@@ -111,6 +112,10 @@ def prepare_sequence(truth: Labels, result: Labels, benchmark: str) -> Prepared:
             f"The result has a box in frame {result.frames[-1]}; the ground truth ends at frame {truth.length}."
         )
     result = result.window(1, truth.length).stretched(truth.length)
+    # TrackEval makes tables as long as the highest id.
+    gt_ids, ids = np.unique(truth.ids), np.unique(result.ids)
+    truth = dataclasses.replace(truth, ids=np.searchsorted(gt_ids, truth.ids))
+    result = dataclasses.replace(result, ids=np.searchsorted(ids, result.ids))
     try:
         dataset = _Arrays(benchmark, truth, result)
         data = dataset.get_preprocessed_seq_data(dataset.get_raw_seq_data("", "sequence"), "pedestrian")
@@ -119,9 +124,9 @@ def prepare_sequence(truth: Labels, result: Labels, benchmark: str) -> Prepared:
     gt, found = data["gt_dets"], data["tracker_dets"]
     return Prepared(
         data,
-        [part[:, 4].astype(np.int64) for part in gt],
+        [gt_ids[part[:, 4].astype(np.int64)] for part in gt],
         [_xyxy(part) for part in gt],
-        [part[:, 4].astype(np.int64) for part in found],
+        [ids[part[:, 4].astype(np.int64)] for part in found],
         [_xyxy(part) for part in found],
         data["tracker_confidences"],
         data["similarity_scores"],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,7 @@ class Labels:
         names: class names.
         length: number of frames, those without boxes included.
         stamps_ns: `(length,)` int64, the frames' stamps; empty where unknown.
+        problems: one sentence for each reason why something was left out when they were read.
     """
 
     frames: Int64
@@ -52,6 +53,7 @@ class Labels:
     names: tuple[str, ...]
     length: int
     stamps_ns: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))
+    problems: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks what the metrics rely on.
@@ -78,49 +80,27 @@ class Labels:
 
     def select(self, keep: NDArray[np.bool_]) -> Labels:
         """The rows of a mask; length, names and stamps stay."""
-        return Labels(
-            self.frames[keep],
-            self.ids[keep],
-            self.boxes[keep],
-            self.scores[keep],
-            self.classes[keep],
-            self.counted[keep],
-            self.names,
-            self.length,
-            self.stamps_ns,
+        return replace(
+            self,
+            frames=self.frames[keep],
+            ids=self.ids[keep],
+            boxes=self.boxes[keep],
+            scores=self.scores[keep],
+            classes=self.classes[keep],
+            counted=self.counted[keep],
         )
 
     def window(self, first: int, last: int) -> Labels:
         """The frames first..last, renumbered to start at 1."""
         part = self.select((self.frames >= first) & (self.frames <= last))
         length = max(min(last, self.length) - first + 1, 0)
-        return Labels(
-            part.frames - (first - 1),
-            part.ids,
-            part.boxes,
-            part.scores,
-            part.classes,
-            part.counted,
-            part.names,
-            length,
-            self.stamps_ns[first - 1 : last],
+        return replace(
+            part, frames=part.frames - (first - 1), length=length, stamps_ns=self.stamps_ns[first - 1 : last]
         )
 
     def stretched(self, length: int) -> Labels:
         """The same in a sequence of at least this many frames."""
-        if length <= self.length:
-            return self
-        return Labels(
-            self.frames,
-            self.ids,
-            self.boxes,
-            self.scores,
-            self.classes,
-            self.counted,
-            self.names,
-            length,
-            self.stamps_ns,
-        )
+        return self if length <= self.length else replace(self, length=length)
 
     def rows(self) -> Int64:
         """`(length + 1,)` int64: frame f's rows are `rows[f - 1]:rows[f]`."""

@@ -8,20 +8,24 @@ from __future__ import annotations
 
 import configparser
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alstm_ros.errors import DataError
+from alstm_ros.recordings.label_rows import LabelRow, LabelRows, is_frame
 from alstm_ros.recordings.labels import Labels, make_labels
-from alstm_ros.recordings.mot import read_labels, read_sequence
+from alstm_ros.recordings.left_out import LeftOut
+from alstm_ros.recordings.mot import read_ini, read_sequence, table_labels
+from alstm_ros.recordings.number_table import read_table
 from alstm_ros.recordings.sinks import PartFile
 from alstm_ros.types import Int64
 
-SECTION, ENTRY = "Labels", "frames"
+SECTION, ENTRY, CLASSES = "Labels", "frames", "classes"
+"""Where a `seqinfo.ini` lists the labelled frames, and the classes as a JSON list: a name may hold blanks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +104,10 @@ def write_mot(sparse: SparseLabels, folder: Path) -> None:
         left, top, right, bottom = box.tolist()
         number = index + 1 if labels.names else index
         lines.append(f"{frame},{key},{left:.2f},{top:.2f},{right - left:.2f},{bottom - top:.2f},1,{number},1\n")
-    parser = configparser.ConfigParser()
+    parser = configparser.ConfigParser(interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]  # the documented way to keep capitals
     parser["Sequence"] = {
-        "name": sparse.name,
+        "name": " ".join(sparse.name.split()),
         "imDir": "img1",
         "frameRate": f"{sparse.fps:g}",
         "seqLength": str(labels.length),
@@ -111,7 +115,7 @@ def write_mot(sparse: SparseLabels, folder: Path) -> None:
         "imHeight": str(sparse.height),
         "imExt": ".jpg",
     }
-    parser[SECTION] = {ENTRY: " ".join(map(str, sparse.frames)), "classes": " ".join(labels.names)}
+    parser[SECTION] = {ENTRY: " ".join(map(str, sparse.frames)), CLASSES: json.dumps(labels.names)}
     text, info = PartFile(folder / "gt.txt"), PartFile(folder / "seqinfo.ini")
     text.part.write_text("".join(lines), encoding="utf-8")
     with info.part.open("w", encoding="utf-8") as file:
@@ -176,70 +180,84 @@ def read_sparse(path: Path) -> SparseLabels:
         return _read_coco(path)
     folder = path if path.is_dir() else path.parent
     facts = read_sequence(folder / "seqinfo.ini")
-    parser = configparser.ConfigParser()
-    parser.read(folder / "seqinfo.ini", encoding="utf-8")
-    labels = read_labels(folder / "gt.txt", truth=True, length=facts.length)
-    frames = np.arange(1, facts.length + 1)
-    if parser.has_section(SECTION):
-        listed = parser.get(SECTION, ENTRY, fallback="").split()
-        if not listed or not all(part.isdecimal() for part in listed):
-            raise DataError(
-                f"{folder / 'seqinfo.ini'}: 'frames' in [Labels] must list frame numbers, such as '1 11 21'."
-            )
-        frames = np.unique(np.array(listed, np.int64))
-        names = tuple(parser.get(SECTION, "classes", fallback="").split())
-        labels = _named(labels, names, folder / "gt.txt") if names else labels
+    parser = read_ini(folder / "seqinfo.ini")
+    file = folder / "gt.txt"
+    table = read_table(file, 6, keyed=True)
+    listed = parser.get(SECTION, ENTRY, fallback="").split()
+    if parser.has_section(SECTION) and not (listed and all(part.isdecimal() for part in listed)):
+        raise DataError(f"{folder / 'seqinfo.ini'}: 'frames' in [Labels] must list frame numbers, such as '1 11 21'.")
+    names = _class_names(parser.get(SECTION, CLASSES, fallback=""), folder / "seqinfo.ini")
+    labels = table_labels(file, table, truth=True, length=facts.length, names=names)
+    frames = np.unique(np.array(listed, np.int64)) if listed else np.arange(1, labels.length + 1)
     return SparseLabels(facts.name, labels, frames, facts.fps, facts.width, facts.height)
 
 
-def _named(labels: Labels, names: tuple[str, ...], path: Path) -> Labels:
-    if len(labels) and not 1 <= labels.classes.min() <= labels.classes.max() <= len(names):
-        raise DataError(f"{path} has class {labels.classes.max()}; [Labels] names classes 1 to {len(names)}.")
-    return make_labels(
-        labels.frames,
-        labels.ids,
-        labels.boxes,
-        labels.scores,
-        labels.classes - 1,
-        counted=labels.counted,
-        names=names,
-        length=labels.length,
-    )
+def _class_names(text: str, path: Path) -> tuple[str, ...]:
+    """Names as this package writes them, a JSON list, or as it wrote them before, separated by blanks."""
+    if not text.lstrip().startswith("["):
+        return tuple(text.split())
+    try:
+        names = json.loads(text)
+    except ValueError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise DataError(f'{path}: \'classes\' in [Labels] must be a list of names, such as ["person", "car"].')
+    return tuple(names)
 
 
 def _read_coco(path: Path) -> SparseLabels:
     try:
-        tree = json.loads(path.read_text(encoding="utf-8"))
-        # Tools number images anew; the name they keep.
-        numbers = {item["id"]: int(Path(item["file_name"]).stem) for item in tree["images"]}
-        names = tuple(item["name"] for item in tree["categories"])
-        places = {item["id"]: index for index, item in enumerate(tree["categories"])}
-        info = tree.get("info", {})
-        rows = [_coco_row(item, numbers, places) for item in tree["annotations"]]
-        sizes = {(item.get("width", 0), item.get("height", 0)) for item in tree["images"]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        tree = json.loads(path.read_text(encoding="utf-8-sig"))
+        numbers = {item["id"]: _frame_of(item["file_name"]) for item in tree["images"]}
+        names = {item["id"]: item["name"] for item in tree["categories"]}
+        info = tree.get("info") or {}
+        rows = LabelRows(LeftOut(path.name, "annotation"))
+        for item in tree["annotations"]:
+            rows.add(_coco_row(item, numbers, names), f"annotation {item.get('id')}")
+        sizes = {(item.get("width") or 0, item.get("height") or 0) for item in tree["images"]}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(f"{path} is no COCO file of labelled frames: {error!r}.") from error
     frames = np.unique(np.array(list(numbers.values()), np.int64))
-    length = int(info.get("frames") or (frames[-1] if len(frames) else 0))
-    columns: Sequence[Any] = list(zip(*rows, strict=True)) or ([], [], [], [])
-    labels = make_labels(
-        np.array(columns[0], np.int64),
-        np.array(columns[1], np.int64),
-        np.array(columns[2], np.float64),
-        np.ones(len(rows)),
-        np.array(columns[3], np.int64),
-        names=names,
-        length=length,
-    )
+    if len(frames) < len(numbers):
+        raise DataError(f"{path}: two images have the same frame number in their names, which file_name must end in.")
+    last, fps = info.get("frames"), info.get("fps")
+    length: int = last if is_frame(last) else int(frames[-1]) if len(frames) else 0
+    rate = float(fps) if isinstance(fps, int | float) and 0 < fps < 1e6 else 0.0
+    try:
+        labels = rows.labels(length)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    listed = tuple(name for name in names.values() if isinstance(name, str))
+    labels = _in_order(labels, listed)
     width, height = sizes.pop() if len(sizes) == 1 else (0, 0)
-    return SparseLabels(
-        info.get("description") or path.stem, labels, frames, float(info.get("fps") or 0), width, height
-    )
+    name = info.get("description") or path.stem
+    return SparseLabels(str(name), labels, frames, rate, width, height)
 
 
-def _coco_row(item: dict[str, Any], numbers: dict[int, int], places: dict[int, int]) -> tuple[int, int, Any, int]:
-    left, top, width, height = item["bbox"]
-    key = item.get("attributes", {}).get("track_id", item.get("track_id"))
-    if key is None:
-        raise ValueError(f"annotation {item.get('id')} has no attributes.track_id")
-    return numbers[item["image_id"]], int(key), (left, top, left + width, top + height), places[item["category_id"]]
+def _in_order(labels: Labels, names: tuple[str, ...]) -> Labels:
+    """The same with the file's own list of classes, those without a box too."""
+    if not set(labels.names) <= set(names) or len(set(names)) < len(names):
+        return labels
+    places = np.array([names.index(name) for name in labels.names], np.int64)
+    classes = places[labels.classes] if len(labels) else labels.classes
+    return replace(labels, names=names, classes=classes)
+
+
+def _frame_of(name: str) -> int:
+    """The number that an image's name ends in: tools number images anew; the name they keep."""
+    found = re.search(r"(\d{1,12})\D*$", Path(name).stem)
+    if found is None or not is_frame(int(found[1])):
+        raise ValueError(f"the image {name!r} has no frame number in its name")
+    return int(found[1])
+
+
+def _coco_row(item: dict[str, Any], numbers: dict[Any, int], names: dict[Any, str]) -> LabelRow:
+    key = (item.get("attributes") or {}).get("track_id", item.get("track_id"))
+    if isinstance(key, float) and key.is_integer():
+        key = int(key)
+    box: Any = item.get("bbox")
+    if not (isinstance(box, list) and len(box) == 4 and all(isinstance(side, int | float) for side in box)):
+        box = [float("nan")] * 4
+    left, top, width, height = box
+    corners = (left, top, left + width, top + height)
+    return LabelRow(numbers.get(item.get("image_id")), key, names.get(item.get("category_id")), corners, 1.0)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from alstm_ros.errors import DataError
+from alstm_ros.recordings.detection_messages import corners_of, detections_of
+from alstm_ros.recordings.label_rows import LabelRow, LabelRows, is_frame
 from alstm_ros.recordings.labels import Labels, make_labels
-from alstm_ros.recordings.mot import read_labels, read_sequence
-from alstm_ros.recordings.sparse_labels import read_sparse
+from alstm_ros.recordings.left_out import LeftOut
+from alstm_ros.recordings.mot import read_ini, read_labels, read_sequence
+from alstm_ros.recordings.sparse_labels import SECTION, read_sparse
 from alstm_ros.types import Float64, Int64
 
 MILLISECOND = 1_000_000
@@ -40,35 +42,6 @@ class SequenceTracks:
     fps: float = 0.0
     problems: tuple[str, ...] = ()
     labelled: Int64 | None = None
-
-
-@dataclass(slots=True)
-class _Rows:
-    """Boxes as they are read; ids and class names are texts until the end."""
-
-    frames: list[int] = field(default_factory=list)
-    ids: list[str] = field(default_factory=list)
-    boxes: list[Sequence[float]] = field(default_factory=list)
-    scores: list[float] = field(default_factory=list)
-    classes: list[str] = field(default_factory=list)
-    raw_boxes: list[Sequence[float]] = field(default_factory=list)
-    raw_scores: list[float] = field(default_factory=list)
-
-    def labels(self, length: int, stamps: Sequence[int], *, raw: bool = False) -> Labels:
-        numbers = {key: int(key) if key.isdecimal() else None for key in set(self.ids)}
-        if None in numbers.values():  # a prefix, or a person's own names: any numbers will do that differ
-            numbers = {key: i for i, key in enumerate(dict.fromkeys(self.ids), 1)}
-        names = tuple(dict.fromkeys(self.classes))
-        return make_labels(
-            np.array(self.frames, np.int64),
-            np.array([numbers[key] for key in self.ids], np.int64),
-            np.array(self.raw_boxes if raw else self.boxes, np.float64),
-            np.array(self.raw_scores if raw else self.scores, np.float64),
-            np.array([names.index(name) for name in self.classes], np.int64),
-            names=names,
-            length=length,
-            stamps_ns=np.array(stamps, np.int64),
-        )
 
 
 def read_result(path: Path, topic: str = "") -> SequenceTracks:
@@ -107,7 +80,7 @@ def read_truth(path: Path, topic: str = "") -> SequenceTracks:
     if path.suffix not in {".txt", ".json"}:
         return _read_bag(path, topic)
     info = seqinfo_of(path)
-    if path.suffix == ".json" or (info and info.parent == path.parent and "[Labels]" in info.read_text("utf-8")):
+    if path.suffix == ".json" or (info and info.parent == path.parent and read_ini(info).has_section(SECTION)):
         sparse = read_sparse(path)
         return SequenceTracks(sparse.name, sparse.labels, fps=sparse.fps, labelled=sparse.frames)
     facts = read_sequence(info) if info else None
@@ -132,37 +105,47 @@ def name_of(path: Path) -> str:
 
 
 def _read_jsonl(path: Path) -> SequenceTracks:
-    rows = _Rows()
+    rows = LabelRows(LeftOut(path.name, "box"))
+    lines = LeftOut(path.name, "line")
     stamps: dict[int, int] = {}
     try:
         with path.open(encoding="utf-8") as file:
-            for text in file:
-                line = json.loads(text)
-                stamps[line["frame"]] = line["stamp_ns"]
-                for item in line["tracks"]:
-                    seen = item["detection"] is not None
-                    if item.get("published", item["state"] == "confirmed" and seen):
-                        found = line["detections"][item["detection"]] if seen else item  # a published box may coast
-                        _append(rows, line["frame"], item["id"], item["class"], item["box"], item["score"])
-                        rows.raw_boxes.append(found["box"])
-                        rows.raw_scores.append(found["score"])
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        raise DataError(f"{path} is no JSON Lines file of 'alstm track': {error!r}.") from error
+            for number, text in enumerate(file, 1):
+                try:
+                    _read_line(json.loads(text), rows, stamps, f"line {number}")
+                except (ValueError, KeyError, TypeError, IndexError, RecursionError):  # noqa: PERF203  # each line for itself
+                    lines.add("it is none of 'alstm track'", f"line {number}")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is no JSON Lines file of 'alstm track': {error}.") from error
+    if lines and not stamps:
+        raise DataError(f"{path} is no JSON Lines file of 'alstm track': none of its lines is one.")
     length = max(stamps, default=0)
     # A frame that was left out as damaged has no line; its neighbours' time keeps the stamps ascending.
     known = np.array(sorted(stamps), np.int64)
     between = np.interp(np.arange(1, length + 1), known, [stamps[int(n)] for n in known]).tolist() if length else []
     listed = [stamps.get(n, int(time)) for n, time in enumerate(between, 1)]
-    labels = rows.labels(length, listed)
-    return SequenceTracks(name_of(path), labels, rows.labels(length, listed, raw=True))
+    try:
+        labels, raw = rows.labels(length, listed), rows.labels(length, listed, raw=True)
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
+    return SequenceTracks(name_of(path), labels, raw, problems=lines.sentences())
 
 
-def _append(rows: _Rows, frame: int, key: str, name: str, box: Sequence[float], score: float) -> None:
-    rows.frames.append(frame)
-    rows.ids.append(key)
-    rows.classes.append(name)
-    rows.boxes.append(box)
-    rows.scores.append(score)
+def _read_line(line: Any, rows: LabelRows, stamps: dict[int, int], place: str) -> None:
+    """One frame; raises what a line that is no frame's raises."""
+    frame, stamp_ns = line["frame"], line["stamp_ns"]
+    if not is_frame(frame) or frame in stamps or not 0 <= stamp_ns < 2**63:
+        raise ValueError(frame)
+    tracks = line["tracks"]
+    stamps[frame] = int(stamp_ns)
+    for item in tracks:
+        seen = item["detection"] is not None
+        if seen and item["detection"] < 0:
+            raise IndexError(item["detection"])
+        if item.get("published", item["state"] == "confirmed" and seen):
+            found = line["detections"][item["detection"]] if seen else item  # a published box may coast
+            row = LabelRow(frame, item["id"], item["class"], item["box"], item["score"])
+            rows.add(row, place, (found["box"], found["score"]))
 
 
 def _read_bag(path: Path, topic: str) -> SequenceTracks:
@@ -176,45 +159,48 @@ def _read_bag(path: Path, topic: str) -> SequenceTracks:
     beside = chosen.rsplit("/", 1)[0] + "/tracks"
     kinds = {item.name: item.type for item in bag.topics}
     raw = _raw_boxes(bag, beside, stamp_of) if kinds.get(beside) == TRACKS else {}
-    rows = _Rows()
+    rows = LabelRows(LeftOut(path.name, "detection"))
+    damaged = LeftOut(path.name, "message")
     stamps: list[int] = []
     latencies: list[float] = []
+    keyless = 0
     for message in bag.read([chosen]):
-        fields = bag.decode(message)
+        try:
+            fields = bag.decode(message)
+            found = list(detections_of(fields))
+        except (DataError, AttributeError) as error:
+            damaged.add(f"it is no {DETECTIONS} that can be read ({error})", f"the one at {message.log_ns} ns")
+            continue
         stamp_ns = stamp_of(fields.header, message.log_ns)
         stamps.append(stamp_ns)
         latencies.append((message.log_ns - stamp_ns) / MILLISECOND)
-        for item in fields.detections:
-            box = _corners(item.bbox)
-            best = item.results[0].hypothesis if item.results else None
-            _append(rows, len(stamps), item.id, best.class_id if best else "", box, best.score if best else 1.0)
-            raw_box, raw_score = raw.get((stamp_ns, item.id), (box, rows.scores[-1]))
-            rows.raw_boxes.append(raw_box)
-            rows.raw_scores.append(raw_score)
-    if "" in rows.ids:
+        for item in found:
+            keyless += not item.key
+            row = LabelRow(len(stamps), item.key, item.class_id, item.box, item.score)
+            rows.add(row, f"the message stamped {stamp_ns} ns", raw.get((stamp_ns, item.key)))
+    if keyless:
         raise DataError(f"Detections on {chosen} of {path} carry no id; only ones with ids can be scored as tracks.")
-    labels = rows.labels(len(stamps), stamps)
+    if damaged and not stamps:
+        raise DataError(f"{path} holds no detections that can be read: {' '.join(damaged.sentences())}")
+    try:
+        labels = rows.labels(len(stamps), stamps)
+        unrefined = rows.labels(len(stamps), stamps, raw=True) if raw else None
+    except DataError as error:
+        raise DataError(f"{path}: {error}") from error
     live = np.array(latencies) if any(latencies) else np.zeros(0)  # offline bags are logged at the stamps themselves
-    unrefined = rows.labels(len(stamps), stamps, raw=True) if raw else None
-    return SequenceTracks(name_of(path), labels, unrefined, live, problems=tuple(bag.problems))
+    return SequenceTracks(name_of(path), labels, unrefined, live, problems=(*bag.problems, *damaged.sentences()))
 
 
-def _raw_boxes(bag: Any, topic: str, stamp_of: Any) -> dict[tuple[int, str], tuple[Sequence[float], float]]:
+def _raw_boxes(bag: Any, topic: str, stamp_of: Any) -> dict[tuple[int, str], tuple[object, object]]:
     """The detector's own box and score by stamp and id."""
-    found: dict[tuple[int, str], tuple[Sequence[float], float]] = {}
+    found: dict[tuple[int, str], tuple[object, object]] = {}
     for message in bag.read([topic]):
         fields = bag.decode(message)
         stamp_ns = stamp_of(fields.header, message.log_ns)
         for item in fields.tracks:
             if item.raw_bbox.size_x > 0:
-                found[stamp_ns, item.id] = _corners(item.raw_bbox), item.raw_score
+                found[stamp_ns, item.id] = corners_of(item.raw_bbox), item.raw_score
     return found
-
-
-def _corners(box: Any) -> Sequence[float]:
-    centre = box.center.position
-    half_x, half_y = box.size_x / 2, box.size_y / 2
-    return centre.x - half_x, centre.y - half_y, centre.x + half_x, centre.y + half_y
 
 
 def align(truth: SequenceTracks, result: SequenceTracks) -> SequenceTracks:
@@ -250,7 +236,7 @@ def align(truth: SequenceTracks, result: SequenceTracks) -> SequenceTracks:
     if strangers:
         problems += (f"{strangers} frames of {result.name} have no ground truth and are left out.",)
     raw = None if result.raw is None else _renumbered(result.raw, numbers, truth.labels)
-    labels = _renumbered(result.labels, numbers, truth.labels)
+    labels = replace(_renumbered(result.labels, numbers, truth.labels), problems=result.labels.problems)
     return SequenceTracks(result.name, labels, raw, result.latencies_ms, result.fps, problems)
 
 

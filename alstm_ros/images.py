@@ -126,9 +126,10 @@ def decode(data: Bytes, encoding: str, height: int, width: int, step: int, is_bi
 def decode_compressed(data: Bytes, layout: str, max_pixels: int = MAX_PIXELS) -> Image:
     """A compressed image as BGR.
 
-    The file's own signature tells JPEG from PNG. An orientation in it is not applied: boxes are in the pixels that were
-    sent. As compressed_image_transport has it, `bayer_...; jpeg compressed` is a mosaic in a grey file, and `compressed
-    rgb8` says that red and blue were swapped before compressing. 16-bit values are cut to their upper 8 bits.
+    The file's own signature tells JPEG, PNG and TIFF apart. An orientation in it is not applied: boxes are in the
+    pixels that were sent. As compressed_image_transport has it, `bayer_...; jpeg compressed` is a mosaic in a grey
+    file, and `compressed rgb8` says that red and blue were swapped before compressing. 16-bit values are cut to their
+    upper 8 bits.
 
     Args:
         data: the file.
@@ -139,16 +140,17 @@ def decode_compressed(data: Bytes, layout: str, max_pixels: int = MAX_PIXELS) ->
         `(H, W, 3)` uint8 BGR.
 
     Raises:
-        ImageError: neither JPEG nor PNG (compressedDepth and video among them), larger than `max_pixels`, or damaged.
+        ImageError: no JPEG, PNG or TIFF (compressedDepth and video among them), larger than `max_pixels`, or damaged.
             What a decoder only warns of counts as damage, where it fills in pixels that are not there.
     """
     content = bytes(data)
     found = outline(content)
     if found is None:
-        if "compressedDepth" not in layout and any(name in layout for name in ("jpeg", "jpg", "png")):
-            raise _damaged("png" if "png" in layout else "jpeg", len(content))
+        named = next((name for name in ("png", "tif", "jpg", "jpeg") if name in layout), "")
+        if "compressedDepth" not in layout and named:
+            raise _damaged({"tif": "tiff", "jpg": "jpeg"}.get(named, named), len(content))
         raise ImageError(
-            f"The compressed image has the format {layout[:40]!r}; it must be JPEG or PNG.",
+            f"The compressed image has the format {layout[:40]!r}; it must be JPEG, PNG or TIFF.",
             "unknown compressed format",
         )
     origin, _, target = layout.partition(";")
@@ -186,7 +188,7 @@ def decode_file(data: Bytes, max_pixels: int = MAX_PIXELS) -> Image:
 
     Args:
         data: the file: JPEG, PNG, or another format that OpenCV reads.
-        max_pixels: the largest picture that is taken; that of a JPEG or PNG is known before it is unpacked.
+        max_pixels: the largest picture that is taken; that of a JPEG, PNG or TIFF is known before it is unpacked.
 
     Returns:
         `(H, W, 3)` uint8 BGR.

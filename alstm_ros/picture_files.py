@@ -1,4 +1,4 @@
-"""JPEG and PNG files: the size that they claim, read before they are unpacked, and what their decoders complain of."""
+"""JPEG, PNG and TIFF files: the size that they claim, read before they are unpacked, and what their decoders complain of."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class Outline:
     """What a picture file says of itself.
 
     Attributes:
-        codec: `jpeg` or `png`.
+        codec: `jpeg`, `png` or `tiff`.
         height: pixels.
         width: pixels.
         scans: how often a decoder goes over all pixels; 1 but for progressive JPEG.
-        whole: whether it claims a size and, for JPEG, has its end marker: older OpenCV fills in what is missing. A
-            PNG's reader checks the rest itself.
+        whole: whether it claims a size and, for JPEG, has its end marker: older OpenCV fills in what is missing. The
+            readers of PNG and TIFF check the rest themselves.
     """
 
     codec: str
@@ -52,9 +52,11 @@ class Outline:
 
 
 def outline(content: bytes) -> Outline | None:
-    """Reads a JPEG's or PNG's claims about itself; None where the content is neither."""
+    """Reads a JPEG's, PNG's or TIFF's claims about itself; None where the content is none of them."""
     if content.startswith(b"\xff\xd8"):
         return _jpeg_outline(content)
+    if content.startswith((b"II*\0", b"MM\0*")):
+        return _tiff_outline(content)
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
         return None
     if content[12:16] != b"IHDR" or len(content) < 24:
@@ -83,6 +85,22 @@ def _jpeg_outline(content: bytes) -> Outline:
         if marker == _SCAN:
             scans, pattern = scans + 1, _MARKER_AFTER_SCAN
     return Outline("jpeg", height, width, max(scans, 1), whole and height > 0 and width > 0)
+
+
+def _tiff_outline(content: bytes) -> Outline:
+    """Reads the first directory's width and height (TIFF 6.0, section 2)."""
+    order = "<" if content.startswith(b"II") else ">"
+    found = {256: 0, 257: 0}  # ImageWidth, ImageLength
+    try:
+        (place,) = struct.unpack_from(f"{order}I", content, 4)
+        (count,) = struct.unpack_from(f"{order}H", content, place)
+        for number in range(count):
+            tag, kind = struct.unpack_from(f"{order}HH", content, place + 2 + 12 * number)
+            if tag in found:  # a SHORT or a LONG
+                (found[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", content, place + 10 + 12 * number)
+    except struct.error:  # cut off
+        return Outline("tiff", 0, 0, 1, whole=False)
+    return Outline("tiff", found[257], found[256], 1, whole=min(found.values()) > 0)
 
 
 _lock = threading.Lock()

@@ -157,7 +157,7 @@ def test_a_changed_byte_gives_a_picture_or_a_sentence(at: int, value: int, layou
     ],
 )
 def test_what_is_neither_jpeg_nor_png(data: bytes, layout: str) -> None:
-    with pytest.raises(ImageError, match="it must be JPEG or PNG") as caught:
+    with pytest.raises(ImageError, match="it must be JPEG, PNG or TIFF") as caught:
         decode_compressed(data, layout)
     assert caught.value.cause == "unknown compressed format"
 

@@ -20,6 +20,7 @@ from alstm_ros.recordings.track_files import read_result
 
 LENGTH = 20
 UNKNOWN_SCORES = "Every score of det.txt is -1, which says that none is known; 1 is taken."
+NO_NUMBER = "1 row of det.txt left out: a cell is no finite number, in line 1."
 NO_SCORES = "No score of det.txt is above 0, so none of its detections is used."
 INFO = "[Sequence]\nname=walk\nframeRate=10\nseqLength=20\nimWidth=640\nimHeight=480\n"
 

@@ -81,10 +81,9 @@ def _write_images(args: argparse.Namespace, sparse: SparseLabels, folder: Path) 
     for number, frame in open_source(args.images, SourceOptions(args.topic)):
         if number in wanted and isinstance(frame, Frame):
             height, width = frame.image.shape[:2]
-            file = PartFile(folder / image_name(number))
             _, data = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
-            file.part.write_bytes(bytes(data))
-            file.finish()
+            with PartFile(folder / image_name(number)) as file:
+                file.part.write_bytes(bytes(data))
             wanted.discard(number)
         if number >= last:
             break

@@ -85,9 +85,8 @@ def run(args: argparse.Namespace) -> int:
     if found.refusal:
         sys.stderr.write(f"No parameters are recommended: {found.refusal}\n")
         return 1
-    file = PartFile(args.output)
-    file.part.write_text(parameter_file(config, found, args.metric, tuned_on, held_out), encoding="utf-8")
-    file.finish()
+    with PartFile(args.output) as file:
+        file.part.write_text(parameter_file(config, found, args.metric, tuned_on, held_out), encoding="utf-8")
     sys.stderr.write(f"wrote {args.output}\n")
     return 0
 

@@ -63,9 +63,13 @@ def write_report(path: Path, outcome: Outcome, images: Sequence[Path], topic: st
     Raises:
         DataError: the file cannot be written, or a recording cannot be read.
     """
+    with PartFile(path) as file:  # what cannot be written is refused first
+        file.part.write_text(_page(outcome, images, topic), encoding="utf-8")
+
+
+def _page(outcome: Outcome, images: Sequence[Path], topic: str) -> str:
     judged, everything = outcome.judged, outcome.everything
     differences, requirements = outcome.differences, outcome.requirements
-    file = PartFile(path)
     sources = _sources(judged, images, topic)
     limit = max(STRIPS // max(len(judged), 1), 3)
     body = [
@@ -78,9 +82,7 @@ def write_report(path: Path, outcome: Outcome, images: Sequence[Path], topic: st
         _glossary(),
     ]
     title = judged[0].score.name if len(judged) == 1 else f"{len(judged)} sequences"
-    text = PAGE.substitute(title=escape(title), frames=everything.frames, body="\n".join(part for part in body if part))
-    file.part.write_text(text, encoding="utf-8")
-    file.finish()
+    return PAGE.substitute(title=escape(title), frames=everything.frames, body="\n".join(part for part in body if part))
 
 
 def _sources(judged: Sequence[Judged], paths: Sequence[Path], topic: str) -> dict[str, FrameSource]:

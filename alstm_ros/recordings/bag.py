@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import struct
 import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
@@ -19,15 +20,16 @@ import zstandard
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
 from rosbags.serde import SerdeError
-from rosbags.typesys import get_types_from_idl, get_types_from_msg
 from rosbags.typesys.store import Typestore
 
 from alstm_ros.errors import DataError
 from alstm_ros.recordings.bag_salvage import salvage, salvage_topics
-from alstm_ros.recordings.interfaces import typestore
+from alstm_ros.recordings.message_types import store_for
 from alstm_ros.recordings.natural_order import natural
 
 STORAGES = (".mcap", ".db3")
+DAMAGES = (SerdeError, KeyError, IndexError, AssertionError, ValueError, struct.error, MemoryError)
+"""What rosbags raises at bytes that are no message of their type."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878; a CDR message starts with 00
 
 
@@ -128,6 +130,8 @@ class Bag:
 
     def _topics_of(self, file: Path) -> list[Topic]:
         with _plain(file) as plain:
+            if _journal(plain):
+                return self._salvaged(file, plain, "its last changes lie in a journal beside it")
             try:
                 with Reader(plain) as reader:
                     return [
@@ -141,9 +145,13 @@ class Bag:
                         for item in reader.connections
                     ]
             except Exception as error:  # noqa: BLE001  # a damaged file raises whatever its parser stumbles over
-                self._broken.add(file)
-                self.problems.append(f"{file.name} is damaged or unfinished ({_sentence(error)}).")
-                return [Topic(*topic) for topic in salvage_topics(plain)]
+                return self._salvaged(file, plain, _sentence(error))
+
+    def _salvaged(self, file: Path, plain: Path, why: str) -> list[Topic]:
+        """The topics of a file that is to be read record by record."""
+        self._broken.add(file)
+        self.problems.append(f"{file.name} is damaged or unfinished ({why}).")
+        return [Topic(*topic) for topic in salvage_topics(plain)]
 
     def read(self, topics: Collection[str]) -> Iterator[Message]:
         """The messages on some topics, file after file, in order of recording.
@@ -157,12 +165,13 @@ class Bag:
             One message after the other; only one file chunk is held in memory.
         """
         for file in self._files:
-            last, seen = -1, 0
+            last, seen, at_last = -1, 0, 0
             with _plain(file) as plain:
                 if file not in self._broken:
                     try:
                         for message in _healthy(plain, topics):
                             seen += 1
+                            at_last = at_last + 1 if message.log_ns == last else 1
                             last = message.log_ns
                             yield message
                         continue
@@ -170,7 +179,10 @@ class Bag:
                         self.problems.append(f"{file.name} is damaged after {seen} messages ({_sentence(error)}).")
                 losses: list[str] = []
                 for topic, log_ns, data in salvage(plain, losses):
-                    if topic in topics and log_ns > last:
+                    if topic not in topics:
+                        continue
+                    at_last -= log_ns == last
+                    if log_ns > last or (log_ns == last and at_last < 0):
                         yield Message(topic, log_ns, _unpacked(data))
                 self.problems += [f"{file.name}: {loss}" for loss in losses]
 
@@ -186,14 +198,29 @@ class Bag:
         Raises:
             DataError: the bytes do not fit the definition, or the type is unknown.
         """
-        if message.topic not in self._stores:
-            topic = next(item for item in self.topics if item.name == message.topic)
-            self._stores[message.topic] = (_store_of(topic), topic.type)
-        store, kind = self._stores[message.topic]
+        store, kind = self._type(message.topic)
         try:
             return store.deserialize_cdr(message.data, kind)
-        except (SerdeError, KeyError, IndexError, AssertionError) as error:
-            raise DataError(f"A message on {message.topic} at {message.log_ns} ns is damaged: {error}") from error
+        except DAMAGES as error:
+            raise DataError(f"The message does not fit its type {kind} ({_sentence(error)}).") from error
+
+    def check(self, topic: str) -> None:
+        """Looks whether the topic's messages can be decoded.
+
+        Raises:
+            DataError: nothing tells what its type is.
+        """
+        self._type(topic)
+
+    def _type(self, name: str) -> tuple[Typestore, str]:
+        """What decodes a topic's messages, and their type."""
+        if name not in self._stores:
+            topic = next(item for item in self.topics if item.name == name)
+            try:
+                self._stores[name] = (store_for(topic.type, topic.definition, idl=topic.idl), topic.type)
+            except DataError as error:
+                raise DataError(f"The topic {name} of the bag {self.path} cannot be read. {error}") from error
+        return self._stores[name]
 
 
 def _healthy(plain: Path, topics: Collection[str]) -> Iterator[Message]:
@@ -204,13 +231,10 @@ def _healthy(plain: Path, topics: Collection[str]) -> Iterator[Message]:
                 yield Message(item.topic, log_ns, _unpacked(data))
 
 
-def _store_of(topic: Topic) -> Typestore:
-    if not topic.definition:
-        return typestore()
-    store = Typestore()
-    parsed = get_types_from_idl(topic.definition) if topic.idl else get_types_from_msg(topic.definition, topic.type)
-    store.register(parsed)
-    return store
+def _journal(file: Path) -> bool:
+    """Whether a database's last changes lie in a second file, which rosbags does not look at."""
+    beside = [file.with_name(file.name + suffix) for suffix in ("-wal", "-journal")]
+    return file.suffix == ".db3" and any(item.is_file() and item.stat().st_size > 0 for item in beside)
 
 
 def _unpacked(data: bytes) -> bytes:

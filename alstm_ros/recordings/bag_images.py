@@ -67,6 +67,7 @@ class BagImages:
         self._bag = Bag(path)
         self._opening = list(self._bag.problems)
         self.topic = choose_topic(self._bag, topic, (IMAGE, COMPRESSED), "image")
+        self._bag.check(self.topic)
         self._compressed = next(item.type for item in self._bag.topics if item.name == self.topic) == COMPRESSED
         self.name = path.name.split(".")[0] if path.is_file() else path.name
 
@@ -83,22 +84,26 @@ class BagImages:
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         """Reads and decodes one message after the other."""
         self._bag.problems[:] = self._opening
-        damaged: dict[str, int] = {}
+        damaged: dict[str, list[str]] = {}
         for number, message in enumerate(self._bag.read([self.topic]), 1):
             try:
                 frame = self._decode(message)
             except (ImageError, DataError) as error:
-                damaged[str(error)] = damaged.get(str(error), 0) + 1
+                damaged.setdefault(getattr(error, "cause", "no such message"), []).append(str(error))
                 continue
             yield number, frame
-        self.problems.extend(
-            f"{count} image{'s' if count > 1 else ''} on {self.topic} left out: {why}" for why, count in damaged.items()
-        )
+        for errors in damaged.values():
+            which = f"{len(errors)} images on {self.topic} left out, the first:" if errors[1:] else None
+            self.problems.append(f"{which or f'1 image on {self.topic} left out:'} {errors[0]}")
 
     def _decode(self, message: Message) -> Frame:
         fields = self._bag.decode(message)
-        if self._compressed:
-            image = decode_compressed(fields.data, fields.format)
-        else:
-            image = decode(fields.data, fields.encoding, fields.height, fields.width, fields.step, fields.is_bigendian)
-        return Frame(image, stamp_of(fields.header, message.log_ns), frame_id=fields.header.frame_id)
+        try:
+            if self._compressed:
+                image = decode_compressed(fields.data, fields.format)
+            else:
+                size = fields.height, fields.width, fields.step, fields.is_bigendian
+                image = decode(fields.data, fields.encoding, *size)
+            return Frame(image, stamp_of(fields.header, message.log_ns), frame_id=fields.header.frame_id)
+        except AttributeError as error:
+            raise DataError(f"The message is of another version of its type ({error}).") from error

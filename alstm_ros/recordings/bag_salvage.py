@@ -46,7 +46,8 @@ def salvage_topics(path: Path) -> list[Found]:
             tally = dict.fromkeys((name for _, name, _ in names), 0)
             for topic, _, _ in _rows(path, []):
                 tally[topic] += 1
-            return [(name, kind, tally[name], "", False) for _, name, kind in names]
+            stored = _definitions(database)
+            return [(name, kind, tally[name], *stored.get(kind, ("", False))) for _, name, kind in names]
         return []
     schemas: dict[int, Schema] = {}
     channels: dict[int, Channel] = {}
@@ -113,6 +114,14 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
                 file.write(b"\0\0\0\0")
         with contextlib.closing(sqlite3.connect(copy)) as database:
             yield database
+
+
+def _definitions(database: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
+    """Type to definition and whether that is IDL; rosbag2 stores them since Iron."""
+    with contextlib.suppress(sqlite3.Error):
+        rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
+        return {kind: (text, encoding == "ros2idl") for kind, encoding, text in rows if isinstance(text, str)}
+    return {}
 
 
 def _rows(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:

@@ -48,13 +48,17 @@ class ImageFolder:
     def __iter__(self) -> Iterator[tuple[int, Frame]]:
         """Reads one file after the other."""
         self.problems.clear()
+        unread: list[str] = []
         for number, file in enumerate(self._files, 1):
             try:
                 image = decode_file(file.read_bytes())  # imread would fail on names outside of the locale's encoding
             except OSError as error:
-                self.problems.append(f"{file.name} cannot be read: {error}.")
+                unread.append(f"{file.name} cannot be read: {error}.")
                 continue
             except ImageError as error:
-                self.problems.append(f"{file.name} is left out: {error}")
+                unread.append(f"{file.name} is left out: {error}")
                 continue
             yield number, Frame(image, round((number - 1) * SECOND / self._fps))
+        if unread:
+            more = f" {len(unread) - 1} more files are left out." if unread[1:] else ""
+            self.problems.append(f"{unread[0]}{more}")

@@ -29,6 +29,7 @@ class JsonLines:
 
     def write(self, number: int, frame: AnyFrame, result: FrameResult) -> None:
         """Writes one line."""
+        self._part.empty = False
         names, prefix = self._info.classes, self._info.id_prefix
         line = {
             "frame": number,
@@ -49,10 +50,10 @@ class JsonLines:
         }
         self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
 
-    def close(self) -> None:
-        """Puts the file in place."""
+    def close(self, *, failed: bool = False) -> None:
+        """Puts the file in place, unless the run failed."""
         self._file.close()
-        self._part.finish()
+        self._part.finish(failed=failed)
 
 
 def _rounded(values: Float32, digits: int) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -66,7 +66,7 @@ class LabelRows:
         elif not (_is_number(score) and _is_number(raw_score)):
             self.left_out.add("its score is no finite number", place)
         else:
-            self._rows.append((int(frame), str(key), name, box, score))  # type: ignore[call-overload,arg-type]  # checked
+            self._rows.append((frame, str(key), name, box, score))  # type: ignore[arg-type]  # checked
             self._raw.append((raw_box, raw_score))  # type: ignore[arg-type]  # likewise
 
     def labels(self, length: int, stamps: Sequence[int] = (), *, raw: bool = False) -> Labels:
@@ -107,12 +107,12 @@ def numbered(keys: Sequence[str]) -> Int64:
     return np.array([places[key] for key in keys], np.int64).reshape(-1)
 
 
-def is_frame(value: object) -> bool:
+def is_frame(value: object) -> TypeGuard[int]:
     """Whether it can be a frame's number."""
-    return _is_whole(value) and 1 <= value <= MOST_FRAMES  # type: ignore[operator]  # a whole number
+    return _is_whole(value) and 1 <= value <= MOST_FRAMES
 
 
-def _is_whole(value: object) -> bool:
+def _is_whole(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 

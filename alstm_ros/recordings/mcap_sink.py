@@ -66,6 +66,7 @@ class McapBag:
 
     def write(self, number: int, frame: AnyFrame, result: FrameResult) -> None:
         """Writes the frame's messages, stamped and logged at the frame's own time."""
+        self._part.empty = False
         header = self._messages.header(result.stamp_ns, getattr(frame, "frame_id", ""))
         if (frame.camera, "labels") not in self._channels:
             for name, kind in TOPICS.items():
@@ -99,8 +100,8 @@ class McapBag:
             data=data,
         )
 
-    def close(self) -> None:
-        """Writes the index and puts the file in place."""
+    def close(self, *, failed: bool = False) -> None:
+        """Writes the index and puts the file in place, unless the run failed."""
         self._writer.finish()
         self._file.close()
-        self._part.finish()
+        self._part.finish(failed=failed)

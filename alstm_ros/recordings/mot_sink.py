@@ -25,12 +25,13 @@ class MotText:
 
     def write(self, number: int, _frame: AnyFrame, result: FrameResult) -> None:
         """Writes one frame's lines."""
+        self._part.empty = False
         self._file.write(format_rows(number, result))
 
-    def close(self) -> None:
-        """Puts the file in place."""
+    def close(self, *, failed: bool = False) -> None:
+        """Puts the file in place, unless the run failed."""
         self._file.close()
-        self._part.finish()
+        self._part.finish(failed=failed)
 
 
 def format_rows(number: int, result: FrameResult) -> str:

@@ -152,7 +152,7 @@ def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, 
         What was done.
 
     Raises:
-        DataError: an output cannot be written.
+        DataError: an output cannot be written, or the source gave no frame at all.
     """
     seen: set[int] = set()
     start, frames = time.monotonic(), 0
@@ -171,6 +171,8 @@ def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, 
             progress.update()
             if stopped():
                 break
+        if not frames and not stopped():
+            raise DataError(" ".join([f"{source.name} gave no frame.", *source.problems]))
     return Replayed(
         source.name,
         frames,

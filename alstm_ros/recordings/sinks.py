@@ -1,7 +1,8 @@
 """Where tracks go offline: MOTChallenge text, JSON Lines, an mcap bag, an annotated video, by the file's suffix.
 
 A sink writes beside its file, into `<name>.part`, and puts it in place when it is closed. So a file that is there is
-whole: interrupted or not, it holds what had been tracked until then.
+whole; a run that the user interrupts leaves what had been tracked until then. One that fails leaves no file under the
+name of a result: what had been tracked until then stays in `<name>.part`, and a file without a frame goes.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from alstm_ros.errors import DataError
 from alstm_ros.recordings.frames import AnyFrame
 from alstm_ros.types import FrameResult
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +53,8 @@ class Sink(Protocol):
         """
         ...
 
-    def close(self) -> None:
-        """Finishes the file and puts it in place."""
+    def close(self, *, failed: bool = False) -> None:
+        """Finishes the file and puts it in place, or leaves it beside where the run failed."""
         ...
 
 
@@ -67,6 +71,7 @@ class PartFile:
             DataError: nothing can be written there.
         """
         self.path = path
+        self.empty = True  # whether nothing was written that would be missed
         self.part = path.with_name(f"{path.name}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,8 +79,20 @@ class PartFile:
         except OSError as error:
             raise DataError(f"The output {path} cannot be written: {error.strerror}.") from error
 
-    def finish(self) -> None:
-        """Puts the finished file in place."""
+    def __enter__(self) -> Self:
+        """For a file that is written at once."""
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        """Puts it in place, or removes it where its writing failed."""
+        self.finish(failed=kind is not None)
+
+    def finish(self, *, failed: bool = False) -> None:
+        """Puts the finished file in place; after a failure it stays beside, or goes where nothing is in it."""
+        if failed:
+            if self.empty:
+                self.part.unlink(missing_ok=True)
+            return
         os.replace(self.part, self.path)  # noqa: PTH105  # Path.replace returns a path that nobody wants
 
 
@@ -109,7 +126,7 @@ def check_outputs(paths: Sequence[Path], *, images: bool) -> None:
 
 @contextlib.contextmanager
 def open_sinks(paths: Sequence[Path], info: RunInfo) -> Iterator[list[Sink]]:
-    """Opens the sinks and closes them, whatever happens in between.
+    """Opens the sinks and closes them, whatever happens in between; see above for what a failure leaves.
 
     Args:
         paths: the files; suffixes as in SINKS.
@@ -125,9 +142,18 @@ def open_sinks(paths: Sequence[Path], info: RunInfo) -> Iterator[list[Sink]]:
         sinks: list[Sink] = []
         for path in paths:
             sink = _make(path, info)
-            stack.callback(sink.close)
+            stack.push(_closing(sink))
             sinks.append(sink)
         yield sinks
+
+
+def _closing(sink: Sink) -> Callable[[type[BaseException] | None, BaseException | None, object], None]:
+    """Closes a sink where a run ends, knowing how it ended."""
+
+    def leave(kind: type[BaseException] | None, _error: BaseException | None, _trace: object) -> None:
+        sink.close(failed=kind is not None)
+
+    return leave
 
 
 def _make(path: Path, info: RunInfo) -> Sink:

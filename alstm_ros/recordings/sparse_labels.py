@@ -116,12 +116,10 @@ def write_mot(sparse: SparseLabels, folder: Path) -> None:
         "imExt": ".jpg",
     }
     parser[SECTION] = {ENTRY: " ".join(map(str, sparse.frames)), CLASSES: json.dumps(labels.names)}
-    text, info = PartFile(folder / "gt.txt"), PartFile(folder / "seqinfo.ini")
-    text.part.write_text("".join(lines), encoding="utf-8")
-    with info.part.open("w", encoding="utf-8") as file:
-        parser.write(file)
-    text.finish()
-    info.finish()
+    with PartFile(folder / "gt.txt") as text, PartFile(folder / "seqinfo.ini") as info:
+        text.part.write_text("".join(lines), encoding="utf-8")
+        with info.part.open("w", encoding="utf-8") as file:
+            parser.write(file)
 
 
 def write_coco(sparse: SparseLabels, path: Path) -> None:
@@ -156,9 +154,8 @@ def write_coco(sparse: SparseLabels, path: Path) -> None:
         "categories": [{"id": index, "name": name} for index, name in enumerate(names, 1)],
         "annotations": annotations,
     }
-    file = PartFile(path)
-    file.part.write_text(json.dumps(tree, indent=1), encoding="utf-8")
-    file.finish()
+    with PartFile(path) as file:
+        file.part.write_text(json.dumps(tree, indent=1), encoding="utf-8")
 
 
 def image_name(frame: int) -> str:

@@ -81,12 +81,13 @@ class AnnotatedVideo:
         Raises:
             DataError: the frame has no image.
         """
+        self._part.empty = False
         if not isinstance(frame, Frame):
             raise DataError(f"{self._part.path} is a video, but detection files hold no images to draw on.")
         shown = marks(result.tracks, self._info.classes, self._info.id_prefix)
         self._video.write(self._overlay.draw(frame.image, result.stamp_ns, shown), result.stamp_ns)
 
-    def close(self) -> None:
-        """Finishes the file and puts it in place."""
+    def close(self, *, failed: bool = False) -> None:
+        """Finishes the file and puts it in place, unless the run failed."""
         self._video.close()
-        self._part.finish()
+        self._part.finish(failed=failed)

@@ -1,4 +1,4 @@
-"""JPEG, PNG and TIFF files: the size that they claim, read before they are unpacked, and what their decoders complain of."""
+"""JPEG, PNG and TIFF files: the size they claim, read before they are unpacked, and what their decoders complain of."""
 
 from __future__ import annotations
 
@@ -97,7 +97,9 @@ def _tiff_outline(content: bytes) -> Outline:
         for number in range(count):
             tag, kind = struct.unpack_from(f"{order}HH", content, place + 2 + 12 * number)
             if tag in found:  # a SHORT or a LONG
-                (found[tag],) = struct.unpack_from(f"{order}{'H' if kind == 3 else 'I'}", content, place + 10 + 12 * number)
+                (found[tag],) = struct.unpack_from(
+                    f"{order}{'H' if kind == 3 else 'I'}", content, place + 10 + 12 * number
+                )
     except struct.error:  # cut off
         return Outline("tiff", 0, 0, 1, whole=False)
     return Outline("tiff", found[257], found[256], 1, whole=min(found.values()) > 0)

@@ -53,7 +53,7 @@ class GraphWriter:
         key = (array.dtype.str, array.shape, array.tobytes())
         if not name:
             name = self._unnamed.setdefault(key, f"constant_{len(self._unnamed)}")
-        self._constants.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self._constants.setdefault(name, numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def model(

@@ -35,7 +35,7 @@ class _Graph:
 
     def constant(self, values: np.ndarray, name: str = "") -> str:
         name = name or f"w{len(self.constants)}"
-        self.constants[name] = numpy_helper.from_array(np.ascontiguousarray(values), name)
+        self.constants[name] = numpy_helper.from_array(np.asarray(values, order="C"), name)
         return name
 
     def add(self, op: str, *inputs: str, name: str = "", **attributes: Any) -> str:

@@ -20,7 +20,7 @@ from onnx_conformity import faults, reference
 from alstm_ros import detection
 from alstm_ros.association.learned.associator import MODELS
 from alstm_ros.config import DetectorConfig
-from alstm_ros.detection.exporting import export, letterbox_in_graph
+from alstm_ros.detection.exporting import export_detector, letterbox_in_graph
 from alstm_ros.engines import tensorrt_graph
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -87,7 +87,7 @@ def test_exported(folder: Path, family: str, features: str) -> None:
     path = folder / f"{family}.onnx"
     if not path.is_file():
         onnx.save(foreign_models.export(family), path)
-    made = export(path, DetectorConfig(class_names=("cat", "dog", "yak")), top_k=50, wanted=features)
+    made = export_detector(path, DetectorConfig(class_names=("cat", "dog", "yak")), top_k=50, wanted=features)
     assert faults(made.model) == []
 
 
@@ -98,7 +98,7 @@ def test_exported_answers_as_the_standard_says(folder: Path, family: str) -> Non
 
     path = folder / f"{family}.onnx"
     onnx.save(foreign_models.export(family), path)
-    made = export(path, DetectorConfig(class_names=("cat", "dog", "yak")), top_k=50).model
+    made = export_detector(path, DetectorConfig(class_names=("cat", "dog", "yak")), top_k=50).model
     assert_as_the_standard_says(made, batch=2)
     assert_as_the_standard_says(letterbox_in_graph(made, path.name), batch=2, height=60, width=90)
 

@@ -19,13 +19,13 @@ from typing import Any
 from tqdm import tqdm
 
 from alstm_ros.association.learned.associator import open_associator
-from alstm_ros.learning.run import read
-from alstm_ros.learning.train import Trainer
+from alstm_ros.learning.run import read_run
+from alstm_ros.learning.train import AssociationTrainer
 from bench.association import SHOWN, ours, score, sets
 
 CHANGES: dict[str, list[str]] = {
     "full": [],
-    "rules-not-kept": ["loss.keep=1.0"],
+    "rules-not-kept": ["loss.rules_right_weight=1.0"],
     "few-false": ["data.false=0.1"],
     "not-calm": ["loss.calm=0.0"],
     "no-association": ["loss.association=0.0", "loss.hard=0.0"],
@@ -54,7 +54,7 @@ def train(name: str, seed: int, args: argparse.Namespace) -> Path:
     given = [f"data.sequences={args.data / 'dancetrack'}", f"steps={phases}", f"data.clips={args.clips}", "recorders=1"]
     given += [f"seed={seed}", "members=1"]
     given += [change.format(total=total, clips=2 * args.clips) for change in CHANGES[name]]
-    trainer = Trainer(read(args.config, given), args.output / f"{name}-{seed}")
+    trainer = AssociationTrainer(read_run(args.config, given), args.output / f"{name}-{seed}")
     with tqdm(total=total, desc=f"{name}, seed {seed}", initial=trainer.done) as bar:
         return trainer.run(lambda done, _total, _losses: bar.update(done - bar.n) and None)
 

@@ -26,7 +26,7 @@ from alstm_ros.association.learned.features import APPEARANCE
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
 from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare_sequence, summary
-from alstm_ros.learning.simulation.detector_noise import Noise
+from alstm_ros.learning.simulation.detector_noise import DetectorNoise
 from alstm_ros.options import replace
 from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.types import Float32, Int64
@@ -168,7 +168,9 @@ def sets(data: Path, names: Sequence[str]) -> dict[str, list[Case]]:
     for name in names:
         base, *changes = name.split("-")
         cases = (
-            list(dancetrack(data / base, noise=Noise(width=APPEARANCE))) if "looks" in changes else list(makers[base]())
+            list(dancetrack(data / base, noise=DetectorNoise(width=APPEARANCE)))
+            if "looks" in changes
+            else list(makers[base]())
         )
         for change in changes:
             if change == "still":

@@ -12,8 +12,8 @@ import numpy as np
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
-from alstm_ros.learning.data import split
-from alstm_ros.learning.simulation.detector_noise import Detector, Noise, draw_noise
+from alstm_ros.learning.clips import split_sequences
+from alstm_ros.learning.simulation.detector_noise import DetectorNoise, SimulatedDetector, draw_noise
 from alstm_ros.learning.simulation.scenes import Scene, read_scene
 from alstm_ros.learning.simulation.world import simulate
 from alstm_ros.recordings.labels import Labels, make_labels
@@ -86,10 +86,10 @@ def mot15(folder: Path) -> Iterator[Case]:
         )
 
 
-def dancetrack(folder: Path, hold_every: int = 5, noise: Noise | None = None) -> Iterator[Case]:
+def dancetrack(folder: Path, hold_every: int = 5, noise: DetectorNoise | None = None) -> Iterator[Case]:
     """The DanceTrack sequences that are set aside, with simulated detections of the noise model's middle values."""
-    for number, place in enumerate(split(folder, hold_every)[1]):
-        yield simulated(read_scene(place), noise or Noise(), SEED + number)
+    for number, place in enumerate(split_sequences(folder, hold_every)[1]):
+        yield simulated(read_scene(place), noise or DetectorNoise(), SEED + number)
 
 
 def streets(count: int = 16) -> Iterator[Case]:
@@ -143,9 +143,9 @@ def people(case: Case) -> Case:
     return dataclasses.replace(case, frames=tuple(frames))
 
 
-def simulated(scene: Scene, noise: Noise, seed: int) -> Case:
+def simulated(scene: Scene, noise: DetectorNoise, seed: int) -> Case:
     """A scene with simulated detections."""
-    detector = Detector(scene, noise, np.random.default_rng(seed))
+    detector = SimulatedDetector(scene, noise, np.random.default_rng(seed))
     affines = scene.affines if scene.affines is not None else [None] * len(scene)
     frames = tuple(
         Frame(detector(k)[0], int(stamp), affine)
@@ -166,7 +166,7 @@ def crowd(count: int, frames: int) -> Case:
         scene = simulate(np.random.default_rng(seed), frames)
         seed += 1
         if len(scene.ids):
-            layers.append(simulated(scene, Noise(), seed))
+            layers.append(simulated(scene, DetectorNoise(), seed))
     merged = []
     for k in range(frames):
         parts = [layer.frames[k].detections for layer in layers]

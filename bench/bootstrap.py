@@ -23,13 +23,13 @@ import numpy as np
 
 from alstm_ros.config import Config
 from alstm_ros.detection import load
-from alstm_ros.learning.pseudo_labels.augment import draw_own_clip
-from alstm_ros.learning.pseudo_labels.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.augment import draw_augmented_clip
+from alstm_ros.learning.pseudo_labels.footage import PseudoLabels
 from alstm_ros.learning.pseudo_labels.purity import Purity, purity
-from alstm_ros.learning.pseudo_labels.recordings import Recording, in_parts, write
+from alstm_ros.learning.pseudo_labels.recordings import LabelledRecording, in_parts, write_recording
 from alstm_ros.learning.pseudo_labels.stitch import stitch
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
-from alstm_ros.learning.simulation.detector_noise import Detector, Noise
+from alstm_ros.learning.simulation.detector_noise import DetectorNoise, SimulatedDetector
 from alstm_ros.learning.simulation.scenes import read_scene
 from alstm_ros.recordings.detection_cache import DetectedSource, detect_all
 from alstm_ros.recordings.frames import DetectionFrame
@@ -40,15 +40,15 @@ from alstm_ros.types import Detections
 ROOT = Path(__file__).resolve().parents[1]
 
 
-Labelled = Callable[[Sequence[tuple[int, DetectionFrame]]], Pairs]
+Labelled = Callable[[Sequence[tuple[int, DetectionFrame]]], PseudoLabels]
 
 
-def strict(frames: Sequence[tuple[int, DetectionFrame]]) -> Pairs:
+def strict(frames: Sequence[tuple[int, DetectionFrame]]) -> PseudoLabels:
     """What `alstm bootstrap` labels."""
     return bootstrap(frames, Config())
 
 
-def stitched(frames: Sequence[tuple[int, DetectionFrame]]) -> Pairs:
+def stitched(frames: Sequence[tuple[int, DetectionFrame]]) -> PseudoLabels:
     """What `--stitch` adds to it, alone."""
     pairs = bootstrap(frames, Config())
     joined, count = stitch(pairs), len(pairs.labels)
@@ -70,7 +70,7 @@ def dancetrack(data: Path, count: int, label: Labelled) -> Purity:
     total = Purity(*[0] * 7)
     for seed, folder in enumerate(sorted((data / "dancetrack").iterdir())[:count]):
         scene = read_scene(folder)
-        detector = Detector(scene, Noise(), np.random.default_rng(seed))
+        detector = SimulatedDetector(scene, DetectorNoise(), np.random.default_rng(seed))
         affines = [None] * len(scene) if scene.affines is None else list(scene.affines)
         frames = [
             (i + 1, DetectionFrame(detector(i)[0], int(stamp), affine))
@@ -102,11 +102,11 @@ def street(hours: float) -> Iterator[tuple[int, DetectionFrame]]:
 def bootstrap_long(hours: float, path: str) -> dict[str, Any]:
     """Bootstraps so many hours and draws from them; in a process of its own."""
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    write(Path(path), (bootstrap(part, Config()) for part in in_parts(street(hours))))
-    recording = Recording.open(Path(path))
+    write_recording(Path(path), (bootstrap(part, Config()) for part in in_parts(street(hours))))
+    recording = LabelledRecording.open(Path(path))
     rng = np.random.default_rng(0)
     for _ in range(20):
-        draw_own_clip(rng, [recording], 200)
+        draw_augmented_clip(rng, [recording], 200)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     size = Path(path).stat().st_size
     return {

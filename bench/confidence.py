@@ -23,8 +23,8 @@ from alstm_ros.association.cost import APART
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.learning.data import split
-from alstm_ros.learning.simulation.detector_noise import Noise
+from alstm_ros.learning.clips import split_sequences
+from alstm_ros.learning.simulation.detector_noise import DetectorNoise
 from alstm_ros.learning.simulation.scenes import read_scene
 from alstm_ros.types import Float32, Float64
 from bench.association_data import Case, dancetrack, simulated, thin, without_motion
@@ -101,8 +101,8 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True, help="folder with dancetrack")
     parser.add_argument("--json", action="store_true", help="print JSON")
     args = parser.parse_args()
-    places = split(args.data / "dancetrack", 5)[0]
-    scenes = [simulated(read_scene(place), Noise(), SEED + k) for k, place in enumerate(tqdm(places))]
+    places = split_sequences(args.data / "dancetrack", 5)[0]
+    scenes = [simulated(read_scene(place), DetectorNoise(), SEED + k) for k, place in enumerate(tqdm(places))]
     scenes = without_motion(scenes)
     weights = fit(*matches(scenes + [thin(case, np.arange(0, len(case.frames), 3)) for case in scenes[::2]]))
     held = without_motion(dancetrack(args.data / "dancetrack"))

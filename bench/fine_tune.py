@@ -30,12 +30,12 @@ from alstm_ros.association.learned.associator import MODELS, open_associator
 from alstm_ros.config import Config
 from alstm_ros.detection import load
 from alstm_ros.learning import fine_tuning
-from alstm_ros.learning.pseudo_labels.identities import attach
-from alstm_ros.learning.pseudo_labels.recordings import in_parts, write
+from alstm_ros.learning.pseudo_labels.identities import attach_labels
+from alstm_ros.learning.pseudo_labels.recordings import in_parts, write_recording
 from alstm_ros.learning.pseudo_labels.stitch import stitch
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.learning.run_files import changed
-from alstm_ros.learning.train import Trainer
+from alstm_ros.learning.train import AssociationTrainer
 from alstm_ros.options import replace
 from alstm_ros.recordings.detection_cache import DetectedSource, detect_all
 from alstm_ros.recordings.frames import DetectionFrame
@@ -69,8 +69,8 @@ def bootstrapped(cases: Sequence[Case], folder: Path, every: int = 0, *, stitche
         parts = (stitch(pairs) if stitched else pairs for pairs in strict)
         if every:
             sparse = labelled(case, every)
-            parts = (attach(pairs, sparse) for pairs in parts)
-        write(folder / f"{case.name}.npz", parts)
+            parts = (attach_labels(pairs, sparse) for pairs in parts)
+        write_recording(folder / f"{case.name}.npz", parts)
 
 
 def labelled(case: Case, every: int) -> SparseLabels:
@@ -91,16 +91,16 @@ def halved(cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
     return parts
 
 
-def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> tuple[Path, fine_tuning.Settled]:
+def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> tuple[Path, fine_tuning.FineTuned]:
     """What `alstm train --from FOLDER --model MODEL --output OUT CHANGES` writes, but for what is held against it.
 
     The fine-tuned network is left as it is, so that its own gain is seen; with it comes what the command made of it.
     """
-    config = fine_tuning.fine_tuning(folder, model, changed(changes))
-    path = Trainer(config, out).run(lambda _done, _total, _losses: None)
+    config = fine_tuning.fine_tuning_config(folder, model, changed(changes))
+    path = AssociationTrainer(config, out).run(lambda _done, _total, _losses: None)
     fine = path.with_name("fine_tuned.onnx")
     shutil.copyfile(path, fine)
-    return fine, fine_tuning.settle(config, path)
+    return fine, fine_tuning.accept_or_restore(config, path)
 
 
 def summed(gains: Sequence[Sequence[float]]) -> dict[str, Any]:

@@ -18,8 +18,8 @@ import numpy as np
 
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.learning.pseudo_labels.identities import attach, identities, matched
-from alstm_ros.learning.pseudo_labels.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.footage import PseudoLabels
+from alstm_ros.learning.pseudo_labels.identities import attach_labels, identities, matched
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.types import Int64
@@ -27,7 +27,7 @@ from bench.association_data import Case, dancetrack, mot17_half, people, without
 from bench.fine_tune import ROOT, labelled, numbers, vtest
 
 
-def truth(case: Case, pairs: Pairs) -> Int64:
+def truth(case: Case, pairs: PseudoLabels) -> Int64:
     """`(D,)` the true object of each detection, -1 for none."""
     found = np.full(len(pairs.frames), -1)
     rows, starts = case.truth.rows(), np.searchsorted(pairs.frames, np.arange(len(pairs) + 1))
@@ -45,7 +45,7 @@ def measure(cases: Iterable[Case], every: int) -> dict[str, float]:
     for case in cases:
         frames = [(k, DetectionFrame(f.detections, f.stamp_ns, f.motion)) for k, f in enumerate(case.frames, 1)]
         strict = bootstrap(frames, Config())
-        pairs = attach(strict, labelled(case, every))
+        pairs = attach_labels(strict, labelled(case, every))
         who = identities(pairs)
         name = np.full(int(who.max(initial=-1)) + 1, -1)
         said = (pairs.objects >= 0) & (who >= 0)

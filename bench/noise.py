@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from alstm_ros import detection
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.learning.simulation.detector_noise import DOUBLE, Detector, Noise, draw_noise
+from alstm_ros.learning.simulation.detector_noise import DUPLICATE, DetectorNoise, SimulatedDetector, draw_noise
 from alstm_ros.learning.simulation.world import simulate
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, Float32, Image
@@ -93,7 +93,7 @@ def judge(truth: Float32, found: Detections) -> Seen:
             owner[k] = int(mine.argmax())
             free[owner[k]] = False
         elif overlap[k].max() >= 0.5:
-            owner[k] = DOUBLE - int(overlap[k].argmax())
+            owner[k] = DUPLICATE - int(overlap[k].argmax())
     return Seen(truth, found, owner)
 
 
@@ -186,12 +186,12 @@ def lasting(video: Path, find: Find, sure: Find, every: int) -> dict[str, Any]:
     }
 
 
-def simulated(draw: Callable[[np.random.Generator], Noise], scenes: int) -> Iterator[Seen]:
+def simulated(draw: Callable[[np.random.Generator], DetectorNoise], scenes: int) -> Iterator[Seen]:
     """What the noise model makes of simulated scenes, every 20th frame."""
     for seed in range(scenes):
         rng = np.random.default_rng([99, seed])
         scene = simulate(rng, 100)
-        detector, rows = Detector(scene, draw(rng), rng), scene.rows()
+        detector, rows = SimulatedDetector(scene, draw(rng), rng), scene.rows()
         for k in range(len(scene)):
             found, truth = detector(k)
             if k % 20 == 19 and rows[k + 1] > rows[k]:
@@ -232,7 +232,7 @@ def main() -> int:
                 sure = found[names[-1] if name != names[-1] else names[0]]
                 answer.setdefault(video.stem, {})[name] = lasting(video, found[name], sure, 2)
     answer["simulated, drawn"] = facts(simulated(draw_noise, args.scenes))
-    answer["simulated, middle"] = facts(simulated(lambda _: Noise(), args.scenes))
+    answer["simulated, middle"] = facts(simulated(lambda _: DetectorNoise(), args.scenes))
     show(answer, as_json=args.json)
     return 0
 

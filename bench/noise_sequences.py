@@ -21,8 +21,8 @@ import numpy as np
 
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.learning.rollout import record
-from alstm_ros.learning.simulation.detector_noise import DOUBLE, FALSE, Detector, draw_noise
+from alstm_ros.learning.rollout import Rollout, record_scene
+from alstm_ros.learning.simulation.detector_noise import DUPLICATE, FALSE, SimulatedDetector, draw_noise
 from alstm_ros.learning.simulation.scenes import Scene, visible_share
 from alstm_ros.learning.simulation.world import simulate
 from alstm_ros.options import replace
@@ -38,7 +38,7 @@ _PART = 0.5
 
 @dataclass(slots=True)
 class Detected:
-    """A scene and what was detected in it: detections and their truth (see noise.Detector), frame by frame."""
+    """A scene and what was detected in it: detections and their truth (see SimulatedDetector), frame by frame."""
 
     scene: Scene
     found: list[tuple[Detections, Int64]]
@@ -70,7 +70,7 @@ def real(case: Case) -> Detected:
 
 
 def owners(boxes: Float32, truth: Float32, start: int) -> Int64:
-    """Best detections first, each takes the free object that it overlaps most; `(N,)` as noise.Detector tells it."""
+    """Best detections first, each takes the free object that it overlaps most; `(N,)` as SimulatedDetector tells it."""
     owner, free = np.full(len(boxes), FALSE, np.int64), np.ones(len(truth), bool)
     overlap = iou(boxes, truth)
     for k in range(len(boxes) if len(truth) else 0):
@@ -79,7 +79,7 @@ def owners(boxes: Float32, truth: Float32, start: int) -> Int64:
             owner[k] = start + int(mine.argmax())
             free[owner[k] - start] = False
         elif overlap[k].max() >= 0.5:
-            owner[k] = DOUBLE - start - int(overlap[k].argmax())
+            owner[k] = DUPLICATE - start - int(overlap[k].argmax())
     return owner
 
 
@@ -91,7 +91,7 @@ def drawn(scenes: int) -> Iterator[Detected]:
         scene, seed = simulate(rng, 240), seed + 1
         if scene.name.removeprefix("simulated-") in {"street", "hall"} and len(scene.ids) > len(scene):
             scenes -= 1
-            detector = Detector(scene, draw_noise(rng), rng)
+            detector = SimulatedDetector(scene, draw_noise(rng), rng)
             yield Detected(scene, [detector(k) for k in range(len(scene))])
 
 
@@ -104,7 +104,7 @@ def facts(sequences: Iterable[Detected]) -> dict[str, Any]:
         rows = one.scene.rows()
         for k, (found, owner) in enumerate(one.found):
             bins = np.clip(np.digitize(found.scores, BINS) - 1, 0, len(BINS) - 2)
-            kind = np.where(owner >= 0, 0, np.where(owner <= DOUBLE, 1, 3))
+            kind = np.where(owner >= 0, 0, np.where(owner <= DUPLICATE, 1, 3))
             inside = shares(found.boxes, one.scene.boxes[rows[k] : rows[k + 1]]) > _PART
             kind[(kind == 3) & inside] = 2
             np.add.at(counts, (kind, bins), 1)
@@ -134,12 +134,12 @@ def shares(boxes: Float32, truth: Float32) -> Float32:
 def liked(one: Detected) -> Float64:
     """`(2, 2, 2)` pairs that the rules like best for a weak detection: seen or lost, cheap or dear, wrong or right."""
     config = replace(Config(), {"association.model": ""})
-    tape = record(one.scene, lambda k: one.found[k], np.random.default_rng(0), config)  # type: ignore[arg-type]
+    tape = record_scene(one.scene, lambda k: one.found[k], np.random.default_rng(0), Rollout(config))
     counts = np.zeros((2, 2, 2))
-    for a, b in pairwise(np.searchsorted(tape.pair_frame, np.arange(tape.frames + 1))):
+    for a, b in pairwise(np.searchsorted(tape.pairs.frame, np.arange(tape.frames + 1))):
         part = slice(a, b)
-        cost, row, column = tape.pair_cost[part], tape.pair_row[part], tape.pair_column[part]
-        g, label = tape.pair_g[part].astype(np.float64), tape.pair_label[part]
+        cost, row, column = tape.pairs.cost[part], tape.pairs.row[part], tape.pairs.column[part]
+        g, label = tape.pairs.g[part].astype(np.float64), tape.pairs.truth.label[part]
         by_row, by_column = np.full((2, int(max(row.max(initial=0), column.max(initial=0))) + 1), np.inf)
         np.minimum.at(by_row, row, cost)
         np.minimum.at(by_column, column, cost)

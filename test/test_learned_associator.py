@@ -25,16 +25,16 @@ SECOND = 1_000_000_000
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported network with random weights: nothing that it says is constant."""
     torch = pytest.importorskip("torch", reason="learning needs torch")
-    from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
-    from alstm_ros.learning.network.onnx_file import export
+    from alstm_ros.learning.network.model import AssociationLstm, LstmConfig
+    from alstm_ros.learning.network.onnx_file import write_network
 
     torch.manual_seed(0)
-    network = AssociationLstm(ModelConfig())
+    network = AssociationLstm(LstmConfig())
     with torch.no_grad():
         for value in network.parameters():
             value.normal_(0, 0.1)
     path = tmp_path_factory.mktemp("model") / "association.onnx"
-    export(network.eval(), path, {"licence": "none"})
+    write_network(network.eval(), path, {"licence": "none"})
     return path
 
 
@@ -78,10 +78,10 @@ def test_unrefined_output_is_what_was_detected(model: Path) -> None:
 
 def test_an_untrained_network_publishes_what_the_rules_do(tmp_path: Path) -> None:
     pytest.importorskip("torch", reason="learning needs torch")
-    from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
-    from alstm_ros.learning.network.onnx_file import export
+    from alstm_ros.learning.network.model import AssociationLstm, LstmConfig
+    from alstm_ros.learning.network.onnx_file import write_network
 
-    export(AssociationLstm(ModelConfig()).eval(), tmp_path / "model.onnx", {"licence": "none"})
+    write_network(AssociationLstm(LstmConfig()).eval(), tmp_path / "model.onnx", {"licence": "none"})
     rules = walk(TrackManager(replace(Config(), {"association.model": ""}), IdCounter()), range(20))
     for want, got in zip(rules, walk(learned(tmp_path / "model.onnx"), range(20)), strict=True):
         for name in ("ids", "boxes", "scores", "states", "velocities"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +12,12 @@ import pytest
 from alstm_ros import cli
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
-from alstm_ros.learning.pseudo_labels.augment import Gaps, OwnClip, interrupted
-from alstm_ros.learning.pseudo_labels.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
+from alstm_ros.learning.pseudo_labels.augment import AugmentedClip, Gaps, interrupted
+from alstm_ros.learning.pseudo_labels.footage import DIFFERENT, SAME, UNKNOWN, PseudoLabels
 from alstm_ros.learning.pseudo_labels.purity import purity
-from alstm_ros.learning.pseudo_labels.recordings import Recording, write
+from alstm_ros.learning.pseudo_labels.recordings import LabelledRecording, write_recording
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
-from alstm_ros.learning.truth import bootstrap_tape
+from alstm_ros.learning.rollout import Rollout, record_clip
 from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.recordings.labels import Labels, make_labels
 from alstm_ros.recordings.mot import MotDetections, read_labels
@@ -43,9 +44,9 @@ def truth_of(boxes: list[list[tuple[float, float]]]) -> Labels:
     return make_labels(table[:, 0], table[:, 1], table[:, 2:], np.ones(len(table)), np.ones(len(table)))
 
 
-def whole(pairs: Pairs) -> OwnClip:
+def whole(pairs: PseudoLabels) -> AugmentedClip:
     """A recording as it is."""
-    return OwnClip(pairs, np.zeros(len(pairs.frames), bool))
+    return AugmentedClip(pairs, np.zeros(len(pairs.frames), bool))
 
 
 def test_lone_walkers_are_linked_throughout() -> None:
@@ -95,13 +96,13 @@ def test_no_frames_and_no_detections() -> None:
 
 def test_what_is_saved_is_read(tmp_path: Path) -> None:
     pairs = bootstrap(frames_of([[(3.0 * f, 100.0)] for f in range(5)]), Config())
-    write(tmp_path / "a" / "x.npz", [pairs])
-    [back] = Recording.open(tmp_path / "a" / "x.npz").parts()
-    for name in Pairs.__slots__:
+    write_recording(tmp_path / "a" / "x.npz", [pairs])
+    [back] = LabelledRecording.open(tmp_path / "a" / "x.npz").parts()
+    for name in (field.name for field in fields(PseudoLabels)):
         np.testing.assert_array_equal(getattr(back, name), getattr(pairs, name))
     (tmp_path / "y.npz").write_bytes(b"nothing")
     with pytest.raises(DataError, match="no file of bootstrapped pairs"):
-        Recording.open(tmp_path / "y.npz")
+        LabelledRecording.open(tmp_path / "y.npz")
 
 
 def test_wrong_labels_are_counted_as_wrong() -> None:
@@ -129,7 +130,7 @@ def test_command(shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert cli.main(["bootstrap", folder, "--output", str(tmp_path), "--gt", folder, "--json"]) == 0
     captured = capsys.readouterr()
     made = json.loads(captured.out)
-    [pairs] = Recording.open(tmp_path / "MOT17-05.npz").parts()
+    [pairs] = LabelledRecording.open(tmp_path / "MOT17-05.npz").parts()
     assert made["recordings"]["MOT17-05"]["same"] == (pairs.labels == SAME).sum()
     assert made["purity"]["same"] >= 99.5
     assert "right: 99." in captured.err
@@ -142,26 +143,26 @@ def test_tape_knows_what_is_certain_and_no_more() -> None:
     pairs = bootstrap(frames_of(boxes), Config())
     assert pairs.tracklets.max() == 2
     rng = np.random.default_rng(0)
-    clip = OwnClip(pairs, interrupted(pairs, Gaps(share=1.0, longest=0.33), rng))
-    tape = bootstrap_tape(clip, rng, Config())
+    clip = AugmentedClip(pairs, interrupted(pairs, Gaps(share=1.0, longest=0.33), rng))
+    tape = record_clip(clip, rng, Rollout(Config()))
     assert tape.frames == 80
-    assert np.isnan(tape.step_goal).all()
-    assert set(tape.pair_label.tolist()) <= {-1, 0, 1}
-    assert (tape.pair_label == 1).sum() > 100
+    assert np.isnan(tape.steps.truth.goal).all()
+    assert set(tape.pairs.truth.label.tolist()) <= {-1, 0, 1}
+    assert (tape.pairs.truth.label == 1).sum() > 100
     # A pair is the same only within a tracklet; found again after a gap is among them.
-    positive = tape.pair_label == 1
+    positive = tape.pairs.truth.label == 1
     frame_of_step = {
         (track, index): frame
-        for track, index, frame in zip(tape.step_track, tape.step_index, tape.step_frame, strict=True)
+        for track, index, frame in zip(tape.steps.track, tape.steps.index, tape.steps.frame, strict=True)
     }
     waits = [
         frame - frame_of_step[track, index]
         for frame, track, index in zip(
-            tape.pair_frame[positive], tape.pair_track[positive], tape.pair_index[positive], strict=True
+            tape.pairs.frame[positive], tape.pairs.track[positive], tape.pairs.index[positive], strict=True
         )
     ]
     assert max(waits) > 1
-    assert set(tape.step_same.tolist()) <= {-1.0, 1.0}
+    assert set(tape.steps.truth.same.tolist()) <= {-1.0, 1.0}
 
 
 def test_tape_leaves_the_doubtful_out() -> None:
@@ -169,23 +170,24 @@ def test_tape_leaves_the_doubtful_out() -> None:
     boxes = [[(3.0 * f, 100.0)] if f not in {20, 21, 22} else [] for f in range(40)]
     pairs = bootstrap(frames_of(boxes), Config())
     assert set(pairs.tracklets.tolist()) == {0, 1}
-    tape = bootstrap_tape(whole(pairs), np.random.default_rng(0), Config())
-    across = tape.pair_frame == 23
+    tape = record_clip(whole(pairs), np.random.default_rng(0), Rollout(Config()))
+    across = tape.pairs.frame == 23
     assert across.any()
-    assert set(tape.pair_label[across].tolist()) == {-1}
-    assert not tape.pair_row_use[across].any()
-    assert not tape.pair_column_use[across].any()
-    assert tape.step_same[tape.step_frame == 23].tolist() == [-1.0]
+    assert set(tape.pairs.truth.label[across].tolist()) == {-1}
+    assert not tape.pairs.truth.row_use[across].any()
+    assert not tape.pairs.truth.column_use[across].any()
+    assert tape.steps.truth.same[tape.steps.frame == 23].tolist() == [-1.0]
 
 
 def test_tapes_are_cut_into_batches() -> None:
     torch = pytest.importorskip("torch", reason="torch is not installed")
-    from alstm_ros.learning.data import DataConfig, make_batch
+    from alstm_ros.learning.batches import make_batch
+    from alstm_ros.learning.clips import TrainingDataConfig
 
     boxes = [[(3.0 * f, 100.0), (600.0 - 3 * f, 120.0)] for f in range(80)]
     pairs = bootstrap(frames_of(boxes), Config())
-    tape = bootstrap_tape(whole(pairs), np.random.default_rng(0), Config())
-    batch = make_batch([(tape, 0), (tape, 20)], DataConfig(), Config().association.max_cost)
+    tape = record_clip(whole(pairs), np.random.default_rng(0), Rollout(Config()))
+    batch = make_batch([(tape, 0), (tape, 20)], TrainingDataConfig(), Config().association.max_cost)
     assert torch.isfinite(batch.x).all()
     assert not batch.real.any()
     assert batch.pairs.positive.any()

@@ -10,9 +10,11 @@ pytest.importorskip("torch", reason="learning needs torch")
 from alstm_ros.boxes import warp
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
-from alstm_ros.learning.data import DataConfig, make_batch, make_tape, split
+from alstm_ros.learning.batches import make_batch
+from alstm_ros.learning.clips import ClipSources, TrainingDataConfig, make_tape, split_sequences
+from alstm_ros.learning.rollout import Rollout
 from alstm_ros.learning.simulation import scenes
-from alstm_ros.learning.simulation.detector_noise import DOUBLE, FALSE, Detector, Noise, judged
+from alstm_ros.learning.simulation.detector_noise import DUPLICATE, FALSE, DetectorNoise, SimulatedDetector, judged
 from alstm_ros.learning.simulation.world import simulate
 
 
@@ -26,9 +28,12 @@ def scene(seed: int = 0, length: int = 60) -> scenes.Scene:
 
 
 def test_the_same_seed_gives_the_same_scene_and_tape() -> None:
-    a, b = (make_tape((1, 2), [], DataConfig(frames=40), Config(), None) for _ in range(2))
-    for name in ("step_x", "pair_g", "pair_cost", "pair_label", "step_same"):
-        assert np.array_equal(getattr(a, name), getattr(b, name))
+    a, b = (make_tape((1, 2), ClipSources(), TrainingDataConfig(frames=40), Rollout(Config())) for _ in range(2))
+    assert np.array_equal(a.steps.x, b.steps.x)
+    assert np.array_equal(a.steps.truth.same, b.steps.truth.same)
+    assert np.array_equal(a.pairs.g, b.pairs.g)
+    assert np.array_equal(a.pairs.cost, b.pairs.cost)
+    assert np.array_equal(a.pairs.truth.label, b.pairs.truth.label)
 
 
 def test_mirrored_and_reversed_twice_is_the_scene_itself() -> None:
@@ -74,7 +79,7 @@ def test_a_nearer_box_hides_what_is_behind_it() -> None:
 
 def test_a_perfect_detector_finds_everything_as_it_is() -> None:
     made = scene(1)
-    perfect = Noise(
+    perfect = DetectorNoise(
         jitter=0,
         shrink=0,
         spread=0,
@@ -90,7 +95,7 @@ def test_a_perfect_detector_finds_everything_as_it_is() -> None:
         double=0,
         ghost=0,
     )
-    detector, rows = Detector(made, perfect, np.random.default_rng(0)), made.rows()
+    detector, rows = SimulatedDetector(made, perfect, np.random.default_rng(0)), made.rows()
     for k in range(len(made)):
         found, truth = detector(k)
         order = np.argsort(truth)
@@ -106,7 +111,7 @@ def test_a_perfect_detector_finds_everything_as_it_is() -> None:
 
 def test_a_detector_errs_as_its_noise_says() -> None:
     made = scene(2, 200)
-    noisy = Detector(made, Noise(drop=0.2, clutter=4.0, width=49), np.random.default_rng(0))
+    noisy = SimulatedDetector(made, DetectorNoise(drop=0.2, clutter=4.0, width=49), np.random.default_rng(0))
     found = [noisy(k) for k in range(len(made))]
     true = sum(int((truth >= 0).sum()) for _, truth in found)
     false = sum(int((truth == FALSE).sum()) for _, truth in found)
@@ -117,19 +122,19 @@ def test_a_detector_errs_as_its_noise_says() -> None:
 
 
 def test_labels_agree_with_the_truth() -> None:
-    tape = make_tape((3, 1), [], DataConfig(frames=80, mistakes=0.0), Config(), None)
-    for frame in np.unique(tape.pair_frame):
-        rows = tape.pair_frame == frame
-        good = rows & (tape.pair_label == 1)
-        assert len(np.unique(tape.pair_row[good])) == good.sum()  # a track has one right detection at most
-        assert len(np.unique(tape.pair_column[good])) == good.sum()  # and a detection one right track
+    tape = make_tape((3, 1), ClipSources(), TrainingDataConfig(frames=80, mistakes=0.0), Rollout(Config()))
+    for frame in np.unique(tape.pairs.frame):
+        rows = tape.pairs.frame == frame
+        good = rows & (tape.pairs.truth.label == 1)
+        assert len(np.unique(tape.pairs.row[good])) == good.sum()  # a track has one right detection at most
+        assert len(np.unique(tape.pairs.column[good])) == good.sum()  # and a detection one right track
 
 
 def test_a_batch_holds_what_the_tapes_hold() -> None:
-    config = DataConfig(frames=80)
-    tapes = [make_tape((4, k), [], config, Config(), None) for k in range(3)]
+    config = TrainingDataConfig(frames=80)
+    tapes = [make_tape((4, k), ClipSources(), config, Rollout(Config())) for k in range(3)]
     batch = make_batch([(tape, 10) for tape in tapes], config, 0.85)
-    steps = sum(int(((t.step_frame >= 10) & (t.step_frame < 10 + config.window)).sum()) for t in tapes)
+    steps = sum(int(((t.steps.frame >= 10) & (t.steps.frame < 10 + config.window)).sum()) for t in tapes)
     assert int(batch.lengths.sum()) == steps
     length = batch.x.shape[1]
     row, step = batch.at // length, batch.at % length
@@ -140,11 +145,11 @@ def test_a_tenth_of_the_sequences_or_so_is_never_trained_on(tmp_path: Path) -> N
     for k in range(10):
         (tmp_path / f"s{k}").mkdir()
         (tmp_path / f"s{k}" / "gt.txt").write_text("")
-    train, held = split(tmp_path, 5)
+    train, held = split_sequences(tmp_path, 5)
     assert [path.name for path in held] == ["s4", "s9"]
     assert len(train) == 8
     with pytest.raises(DataError, match="holds no sequence"):
-        split(tmp_path / "nothing", 5)
+        split_sequences(tmp_path / "nothing", 5)
 
 
 def test_dancetrack_is_read(shared: Path) -> None:
@@ -160,7 +165,7 @@ def test_a_detection_is_what_it_lies_on() -> None:
     found = np.array([[2, 0, 42, 100], [200, 60, 240, 100], [0, 50, 40, 100], [4, 5, 44, 105], [99, 0, 140, 90]])
     origin, whole = np.array([7, 8, 8, FALSE, FALSE]), np.array([True, True, False, False, False])
     got = judged(found.astype(np.float32), origin, whole, real, 7)
-    assert got.tolist() == [7, DOUBLE - 8, DOUBLE - 8, DOUBLE - 7, FALSE]
+    assert got.tolist() == [7, DUPLICATE - 8, DUPLICATE - 8, DUPLICATE - 7, FALSE]
 
 
 def test_ghosts_stay_where_an_object_was() -> None:
@@ -172,8 +177,8 @@ def test_ghosts_stay_where_an_object_was() -> None:
     )
     seen = 0
     for seed in range(20):
-        noise = Noise(clutter=0, shadow=0, part=0, double=0, ghost=1, blink=1, false=(1.0, 0.1), drop=0)
-        detector = Detector(made, noise, np.random.default_rng(seed))
+        noise = DetectorNoise(clutter=0, shadow=0, part=0, double=0, ghost=1, blink=1, false=(1.0, 0.1), drop=0)
+        detector = SimulatedDetector(made, noise, np.random.default_rng(seed))
         every = [detector(k) for k in range(frames)]
         for found, truth in every[20:]:
             seen += len(found)

@@ -49,11 +49,11 @@ def draw(folder: Path, count: int = 12, *, complete: bool = True) -> Path:
 
 def config(folder: Path, *changes: str) -> Any:
     from alstm_ros.learning.detector.train import TrainConfig
-    from alstm_ros.learning.run_files import build, changed, values_of
+    from alstm_ros.learning.run_files import build_config, changed, values_of
 
     values = {**values_of(ROOT / "config" / "detector.yaml"), **changed([*SMALL, f"data.images={folder}", *changes])}
     values.pop("kind")
-    return build(values, TrainConfig)
+    return build_config(values, TrainConfig)
 
 
 def trained(run: Path, images: Path, *changes: str, stop: int | None = None) -> dict[str, Any]:

@@ -15,14 +15,15 @@ from test_learning_train import ROOT, SMALL, config
 
 from alstm_ros.association.learned.associator import open_associator
 from alstm_ros.cli import main
-from alstm_ros.learning.distillation import answers, on_average, remember
-from alstm_ros.learning.ensemble import runs
-from alstm_ros.learning.network.objective import LossConfig, objective
+from alstm_ros.learning.answers import answers
+from alstm_ros.learning.distillation import distillation_loss, mean_answers
+from alstm_ros.learning.ensemble import ensemble_runs
 from alstm_ros.learning.network.weights import read_model
+from alstm_ros.learning.objective import LossConfig, objective
 
 
 def test_members_have_seeds_of_their_own_and_the_last_one_learns_from_them_all() -> None:
-    *members, (last, folder) = runs(config(["members=3", "seed=2", "merge=[5]"]), Path("out"))
+    *members, (last, folder) = ensemble_runs(config(["members=3", "seed=2", "merge=[5]"]), Path("out"))
     assert [run.seed for run, _ in members] == [6, 7, 8]
     assert {(run.members, run.steps, run.start) for run, _ in members} == {(1, (2, 2), "")}
     assert (folder, last.seed, last.steps, last.start) == (Path("out"), 2, (5,), "out/member0/association.onnx")
@@ -32,19 +33,19 @@ def test_members_have_seeds_of_their_own_and_the_last_one_learns_from_them_all()
 
 
 def runs_alone() -> list[object]:
-    return list(runs(config([]), Path("out")))
+    return list(ensemble_runs(config([]), Path("out")))
 
 
 def test_the_teachers_mean_is_what_counts() -> None:
-    batch, one, other = batch_of(own().untold()), network(1), network(2)
-    mean = on_average([one, other], batch)
+    batch, one, other = batch_of(own().without_truth()), network(1), network(2)
+    mean = mean_answers([one, other], batch)
     a, b = answers(one, batch), answers(other, batch)
     torch.testing.assert_close(mean.correction, (a.correction + b.correction) / 2)
     torch.testing.assert_close(mean.lift, (a.lift + b.lift) / 2)
     assert not mean.correction.requires_grad
-    silent = LossConfig(calm=0.0, small=0.0, remember=1.0)
+    silent = LossConfig(calm=0.0, small=0.0, distillation=1.0)
     total, _ = objective(one, batch, silent, [one, other])
-    assert total.item() == pytest.approx(remember(a, mean, batch).item())
+    assert total.item() == pytest.approx(distillation_loss(a, mean, batch).item())
 
 
 def test_alstm_train_makes_all_networks_and_goes_on_where_it_was(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +17,21 @@ import torch
 from alstm_ros import cli
 from alstm_ros.association.learned.associator import MODELS, open_associator
 from alstm_ros.config import Config
+from alstm_ros.learning.fine_tuning import fine_tuning_config
 from alstm_ros.learning.network.weights import read_model
-from alstm_ros.learning.pseudo_labels.augment import Gaps, draw_own_clip, interrupted, overlay
-from alstm_ros.learning.pseudo_labels.pairs import Pairs
-from alstm_ros.learning.pseudo_labels.recordings import write
+from alstm_ros.learning.pseudo_labels.augment import Gaps, draw_augmented_clip, interrupted, overlay
+from alstm_ros.learning.pseudo_labels.footage import PseudoLabels
+from alstm_ros.learning.pseudo_labels.recordings import write_recording
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
+from alstm_ros.learning.run_files import build_config, merged
+from alstm_ros.learning.train import AssociationTrainConfig
 from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.types import Detections
 
 SMALL = ["data.held=0", "steps=[2]", "batch=3", "recorders=1", "data.clips=4", "data.frames=50", "data.window=24"]
 
 
-def recording(frames: int = 120) -> Pairs:
+def recording(frames: int = 120) -> PseudoLabels:
     """Three people who cross a wide place."""
     made = []
     for number in range(1, frames + 1):
@@ -42,7 +46,7 @@ def recording(frames: int = 120) -> Pairs:
 @pytest.fixture
 def bootstrapped(tmp_path: Path) -> Path:
     """What `alstm bootstrap` leaves."""
-    write(tmp_path / "bootstrapped" / "monday.npz", [recording()])
+    write_recording(tmp_path / "bootstrapped" / "monday.npz", [recording()])
     return tmp_path / "bootstrapped"
 
 
@@ -70,10 +74,10 @@ def test_the_command_leaves_a_model_that_says_what_it_learnt_from(
 
 def test_the_exported_model_keeps_a_share_of_what_it_started_from(bootstrapped: Path, tmp_path: Path) -> None:
     made = {}
-    for keep in ("0.0", "0.5", "1.0"):
-        out = tmp_path / keep
-        assert cli.main(["train", "--from", str(bootstrapped), "--output", str(out), *SMALL, f"keep={keep}"]) == 0
-        made[keep] = read_model(str(out / "association.onnx")).state_dict()
+    for share in ("0.0", "0.5", "1.0"):
+        call = ["train", "--from", str(bootstrapped), "--output", str(tmp_path / share), *SMALL]
+        assert cli.main([*call, f"start_share={share}"]) == 0
+        made[share] = read_model(str(tmp_path / share / "association.onnx")).state_dict()
     before = read_model("default").state_dict()
     trained = torch.load(tmp_path / "0.5" / "checkpoint.pt", weights_only=True)["model"]
     for name in ("head.weight", "pair1.weight", "lstm2.weight_hh_l0"):
@@ -117,14 +121,14 @@ def test_a_run_of_an_unknown_kind_is_refused(tmp_path: Path, capsys: pytest.Capt
 def test_clips_of_own_recordings_are_reproducible_and_keep_who_is_who() -> None:
     pairs = recording()
     for seed in range(12):
-        one, two = (draw_own_clip(np.random.default_rng(seed), [pairs], 60) for _ in range(2))
-        np.testing.assert_array_equal(one.pairs.boxes, two.pairs.boxes)
+        one, two = (draw_augmented_clip(np.random.default_rng(seed), [pairs], 60) for _ in range(2))
+        np.testing.assert_array_equal(one.footage.boxes, two.footage.boxes)
         np.testing.assert_array_equal(one.hidden, two.hidden)
-        assert (np.diff(one.pairs.frames) >= 0).all()
-        assert (np.diff(one.pairs.stamps_ns) > 0).all()
-        heights = one.pairs.boxes[:, 3] - one.pairs.boxes[:, 1]
+        assert (np.diff(one.footage.frames) >= 0).all()
+        assert (np.diff(one.footage.stamps_ns) > 0).all()
+        heights = one.footage.boxes[:, 3] - one.footage.boxes[:, 1]
         assert (np.abs(heights - 100) < 60).all()
-        keys = one.pairs.tracklets * 1000 + one.pairs.frames
+        keys = one.footage.tracklets * 1000 + one.footage.frames
         assert len(np.unique(keys)) == len(keys)  # nobody is in two places
 
 
@@ -132,7 +136,7 @@ def test_who_stands_behind_is_hidden() -> None:
     one = recording(20).at(np.arange(20))
     front = one.choose(one.tracklets == 1)
     below = np.array([0, 20, 0, 20], np.float32)
-    lower = Pairs(**{name: getattr(front, name) for name in Pairs.__slots__} | {"boxes": front.boxes + below})
+    lower = replace(front, boxes=front.boxes + below)
     both, hidden = overlay(front, lower, np.zeros(len(front.frames), bool), np.random.default_rng(0))
     behind = both.tracklets == 1
     assert not hidden[~behind].any()
@@ -149,3 +153,33 @@ def test_gaps_leave_both_ends() -> None:
         assert 1 <= hidden[rows].sum() <= 15
         assert not hidden[rows[:4]].any()
         assert not hidden[rows[-4:]].any()
+
+
+def test_old_names_of_parameters_are_taken_with_a_warning(bootstrapped: Path) -> None:
+    with pytest.warns(FutureWarning, match="'keep' is called 'start_share' now"):
+        config = fine_tuning_config(bootstrapped, "default", {"keep": 0.25})
+    assert config.start_share == 0.25
+    given = {"loss.keep": 3.0, "loss.remember": 0.5}
+    with pytest.warns(FutureWarning, match="the old name goes away"):
+        loss = build_config(merged(AssociationTrainConfig, given), AssociationTrainConfig).loss
+    assert (loss.rules_right_weight, loss.distillation) == (3.0, 0.5)
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_later_value_wins_whichever_name_it_has() -> None:
+    assert merged(AssociationTrainConfig, {"keep": 0.1}, {"start_share": 0.2}) == {"start_share": 0.2}
+    assert merged(AssociationTrainConfig, {"start_share": 0.2}, {"keep": 0.1}) == {"start_share": 0.1}
+
+
+def test_a_run_of_the_release_before_goes_on(bootstrapped: Path, tmp_path: Path) -> None:
+    """Its checkpoint holds the old names."""
+    call = ["train", "--from", str(bootstrapped), "--output", str(tmp_path / "out"), *SMALL]
+    assert cli.main(call) == 0
+    path = tmp_path / "out" / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    state["config"]["keep"] = state["config"].pop("start_share")
+    state["config"]["loss"]["keep"] = state["config"]["loss"].pop("rules_right_weight")
+    state["config"]["loss"]["remember"] = state["config"]["loss"].pop("distillation")
+    torch.save(state, path)
+    assert cli.main(call) == 0
+    assert cli.main([*call, "start_share=0.1"]) == 2

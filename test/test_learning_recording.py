@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +17,9 @@ from alstm_ros.commands import bootstrap as bootstrap_command
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
 from alstm_ros.learning.pseudo_labels import recordings as recording
-from alstm_ros.learning.pseudo_labels.augment import draw_own_clip
-from alstm_ros.learning.pseudo_labels.pairs import Pairs
-from alstm_ros.learning.pseudo_labels.recordings import Recording, in_parts, open_all, write
+from alstm_ros.learning.pseudo_labels.augment import draw_augmented_clip
+from alstm_ros.learning.pseudo_labels.footage import PseudoLabels
+from alstm_ros.learning.pseudo_labels.recordings import LabelledRecording, in_parts, open_recordings, write_recording
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.recordings import detection_cache
 from alstm_ros.recordings.detection_cache import DetectedSource
@@ -46,9 +47,9 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detection_cache, "PIECE", 40)
 
 
-def made(path: Path, count: int) -> Recording:
-    write(path, (bootstrap(part, Config()) for part in in_parts(street(count))))
-    return Recording.open(path)
+def made(path: Path, count: int) -> LabelledRecording:
+    write_recording(path, (bootstrap(part, Config()) for part in in_parts(street(count))))
+    return LabelledRecording.open(path)
 
 
 def peak(function: Callable[[], object]) -> int:
@@ -69,7 +70,7 @@ def test_parts_are_the_recording(tmp_path: Path) -> None:
     assert [len(part) for part in parts] == [60, 60, 30]
     assert [part.numbers.tolist() for part in parts] == [[*range(1, 61)], [*range(61, 121)], [*range(121, 151)]]
     alone = bootstrap(list(street(150))[60:120], Config())
-    for name in type(alone).__slots__:
+    for name in (field.name for field in fields(alone)):
         np.testing.assert_array_equal(getattr(parts[1], name), getattr(alone, name))
 
 
@@ -97,10 +98,10 @@ def test_clips_are_drawn_from_all_parts_and_by_the_seed(tmp_path: Path) -> None:
     again = made(tmp_path / "y.npz", 300).parted(0.2)[0]
     seen = set()
     for seed in range(30):
-        one, other = (draw_own_clip(np.random.default_rng(seed), [item], 20) for item in (begin, again))
-        np.testing.assert_array_equal(one.pairs.boxes, other.pairs.boxes)
+        one, other = (draw_augmented_clip(np.random.default_rng(seed), [item], 20) for item in (begin, again))
+        np.testing.assert_array_equal(one.footage.boxes, other.footage.boxes)
         np.testing.assert_array_equal(one.hidden, other.hidden)
-        seen.add((int(one.pairs.numbers[0]) - 1) // 60)
+        seen.add((int(one.footage.numbers[0]) - 1) // 60)
     assert seen == {0, 1, 2, 3}
 
 
@@ -114,13 +115,13 @@ def test_a_file_that_is_written_again_is_read_again(tmp_path: Path) -> None:
 def test_what_fails_half_way_leaves_the_old_file(tmp_path: Path) -> None:
     made(tmp_path / "x.npz", 30)
 
-    def broken() -> Iterator[Pairs]:
+    def broken() -> Iterator[PseudoLabels]:
         yield bootstrap(list(street(20)), Config())
         raise DataError("The disk has gone.")
 
     with pytest.raises(DataError, match="The disk has gone"):
-        write(tmp_path / "x.npz", broken())
-    assert [len(item) for item in open_all(tmp_path)] == [30]
+        write_recording(tmp_path / "x.npz", broken())
+    assert [len(item) for item in open_recordings(tmp_path)] == [30]
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]
 
 
@@ -132,7 +133,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
         def work() -> None:
             begin = made(tmp_path / f"{count}.npz", count).parted(0.2)[0]
             for seed in range(12):
-                draw_own_clip(np.random.default_rng(seed), [begin], 20)
+                draw_augmented_clip(np.random.default_rng(seed), [begin], 20)
 
         recording._read.cache_clear()
         return peak(work)
@@ -168,7 +169,7 @@ def test_the_command_works_by_parts_in_constant_memory(tmp_path: Path, monkeypat
         made = (tmp_path / "out" / f"bag{count}.npz").read_bytes()
         found[count] = peak(work)  # from the cache
         assert (tmp_path / "out" / f"bag{count}.npz").read_bytes() == made
-        assert len(Recording.open(tmp_path / "out" / f"bag{count}.npz")) == count
+        assert len(LabelledRecording.open(tmp_path / "out" / f"bag{count}.npz")) == count
         source = DetectedSource(open_source(bag), Config(), Blobs, bag, tmp_path / "cache", quiet=True)
         assert len(list(source)) == count
     assert found[520] < 1.3 * found[130]

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from alstm_ros import cli
 from alstm_ros.config import Config
-from alstm_ros.learning.pseudo_labels.pairs import SAME, Pairs
-from alstm_ros.learning.pseudo_labels.recordings import open_all
+from alstm_ros.learning.pseudo_labels.footage import SAME, PseudoLabels
+from alstm_ros.learning.pseudo_labels.recordings import open_recordings
 from alstm_ros.learning.pseudo_labels.stitch import Stitching, stitch
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.recordings.frames import DetectionFrame
@@ -25,7 +25,7 @@ FRAMES = 60
 AWAY = range(28, 34)
 
 
-def recording(away: range = AWAY, *, turned: float = 1.0, weak: bool = False) -> Pairs:
+def recording(away: range = AWAY, *, turned: float = 1.0, weak: bool = False) -> PseudoLabels:
     """Somebody who walks to the right, and is not found for a while, or only weakly; and another, far away.
 
     Args:
@@ -48,12 +48,12 @@ def recording(away: range = AWAY, *, turned: float = 1.0, weak: bool = False) ->
     return bootstrap(made, Config())
 
 
-def walker(pairs: Pairs) -> set[int]:
+def walker(pairs: PseudoLabels) -> set[int]:
     """The walker's tracklets."""
     return set(pairs.tracklets[(pairs.boxes[:, 1] < 200) & (pairs.tracklets >= 0)].tolist())
 
 
-def broken(pairs: Pairs) -> Pairs:
+def broken(pairs: PseudoLabels) -> PseudoLabels:
     """The recording with a new tracklet wherever a frame lacks one."""
     tracklets = pairs.tracklets.copy()
     late = (pairs.boxes[:, 1] < 200) & (pairs.frames >= AWAY.stop)
@@ -149,6 +149,6 @@ def test_the_command_stitches_where_it_is_asked_to(tmp_path: Path, capsys: pytes
     for more in ([], ["--stitch"]):
         assert cli.main(["bootstrap", str(place), "--output", str(tmp_path / "out"), "--json", *more]) == 0
         same.append(json.loads(capsys.readouterr().out)["recordings"]["walk"]["same"])
-        (part,) = next(iter(open_all(tmp_path / "out"))).parts()
+        (part,) = next(iter(open_recordings(tmp_path / "out"))).parts()
         assert len(np.unique(part.tracklets)) == (1 if more else 2)
     assert same[1] == same[0] + 1

@@ -30,14 +30,14 @@ SMALL = [
 
 
 def config(changes: list[str], file: str = "train.yaml") -> Any:
-    from alstm_ros.learning.run import read
+    from alstm_ros.learning.run import read_run
 
-    return read(ROOT / "config" / file, SMALL + changes)
+    return read_run(ROOT / "config" / file, SMALL + changes)
 
 
 def trained(folder: Path, changes: list[str] | None = None, stop: int | None = None) -> dict[str, Any]:
     """The weights after a small run, which is interrupted after `stop` steps and then resumed."""
-    from alstm_ros.learning.train import Trainer
+    from alstm_ros.learning.train import AssociationTrainer
 
     def report(done: int, _total: int, losses: Mapping[str, float]) -> None:
         assert all(math.isfinite(value) for value in losses.values()), "a loss is not a number"
@@ -46,9 +46,9 @@ def trained(folder: Path, changes: list[str] | None = None, stop: int | None = N
 
     if stop is not None:
         with pytest.raises(KeyboardInterrupt):
-            Trainer(config(changes or []), folder).run(report)
+            AssociationTrainer(config(changes or []), folder).run(report)
         stop = None
-    trainer = Trainer(config(changes or []), folder)
+    trainer = AssociationTrainer(config(changes or []), folder)
     open_associator(str(trainer.run(report)))
     weights: dict[str, Any] = torch.load(trainer.checkpoint, weights_only=True)["model"]
     return weights
@@ -85,12 +85,12 @@ def test_the_paper_s_structure_trains_and_runs(tmp_path: Path) -> None:
     """State vectors of two lengths, batch normalisation, RMSProp, signed smoothness, only sure detections."""
     from alstm_ros.association.tracker import IdCounter, TrackManager
     from alstm_ros.config import Config
-    from alstm_ros.learning.train import Trainer
+    from alstm_ros.learning.train import AssociationTrainer
     from alstm_ros.types import Detections
 
-    trainer = Trainer(config([], "train_paper.yaml"), tmp_path)
+    trainer = AssociationTrainer(config([], "train_paper.yaml"), tmp_path)
     assert isinstance(trainer.optimiser, torch.optim.RMSprop)
-    assert all((tape.step_x[:, 2] >= 0.8).all() for tape in trainer.record(0))
+    assert all((tape.steps.x[:, 2] >= 0.8).all() for tape in trainer.record(0))
     associator = open_associator(str(trainer.run(lambda *_: None)))()
     manager = TrackManager(Config(), IdCounter(), associator)
     box = torch.tensor([[10.0, 10.0, 50.0, 110.0]]).numpy()
@@ -106,7 +106,7 @@ def test_the_exported_paper_network_is_torch_s(tmp_path: Path) -> None:
     from alstm_ros.config import EngineConfig
     from alstm_ros.engines import load
     from alstm_ros.learning.network.model import AssociationLstm
-    from alstm_ros.learning.network.onnx_file import export
+    from alstm_ros.learning.network.onnx_file import write_network
 
     torch.manual_seed(0)
     sizes = config([], "train_paper.yaml").model
@@ -114,7 +114,7 @@ def test_the_exported_paper_network_is_torch_s(tmp_path: Path) -> None:
     x, lengths = torch.randn(6, 9, STEP), torch.full((6,), 9)
     model.steps(x, lengths)  # fills the running statistics
     model.eval()
-    export(model, tmp_path / "paper.onnx", {})
+    write_network(model, tmp_path / "paper.onnx", {})
     engine = load(tmp_path / "paper.onnx", EngineConfig(threads=1))
     wide = {"h1": sizes.hidden, "c1": sizes.hidden, "h2": sizes.last, "c2": sizes.last}
     mine = {name: np.zeros((6, width), np.float32) for name, width in wide.items()}
@@ -130,11 +130,11 @@ def test_the_exported_paper_network_is_torch_s(tmp_path: Path) -> None:
 
 def test_research_learns_from_first_halves_and_says_so(tmp_path: Path, shared: Path) -> None:
     from alstm_ros.learning import train
-    from alstm_ros.learning.network.weights import describe
+    from alstm_ros.learning.network.weights import read_metadata
 
     run = config([f"data.halves={shared / 'data/mot17'}", "data.simulated=0.0", "steps=[1]"], "train_research.yaml")
-    trainer = train.Trainer(run, tmp_path)
-    about = describe(trainer.run(lambda *_: None))
+    trainer = train.AssociationTrainer(run, tmp_path)
+    about = read_metadata(trainer.run(lambda *_: None))
     assert "not for commercial use" in about["licence"]
     assert "MOTChallenge" in about["training_data"]
     names = [source.name for source in train._WORKER["sources"]]  # what the clips were cut from
@@ -143,12 +143,12 @@ def test_research_learns_from_first_halves_and_says_so(tmp_path: Path, shared: P
 
 
 def test_signed_differences_do_not_see_what_wavers() -> None:
-    from alstm_ros.learning.network.losses import smoothness
+    from alstm_ros.learning.network.losses import smoothness_loss
 
     wavers = torch.tensor([[[0.0] * 4, [0.1] * 4, [0.0] * 4]])
     one = torch.ones(1)
-    assert smoothness(wavers, torch.zeros_like(wavers), one, "signed") == 0
-    assert smoothness(wavers, torch.zeros_like(wavers), one, "second") > 1
+    assert smoothness_loss(wavers, torch.zeros_like(wavers), one, "signed") == 0
+    assert smoothness_loss(wavers, torch.zeros_like(wavers), one, "second") > 1
 
 
 def test_the_command_prints_the_model_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

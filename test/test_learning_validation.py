@@ -18,11 +18,19 @@ from test_learning_fine_tune import recording
 from alstm_ros import cli
 from alstm_ros.association.learned.associator import MODELS
 from alstm_ros.learning import validation as held_out
-from alstm_ros.learning.network.onnx_file import export
+from alstm_ros.learning.network.onnx_file import write_network
 from alstm_ros.learning.network.weights import read_model
-from alstm_ros.learning.pseudo_labels.augment import OwnClip
-from alstm_ros.learning.pseudo_labels.recordings import Recording, write
-from alstm_ros.learning.validation import STRETCH, Verdict, _accuracy, association_accuracy, compare, followed, verdict
+from alstm_ros.learning.pseudo_labels.augment import AugmentedClip
+from alstm_ros.learning.pseudo_labels.recordings import LabelledRecording, write_recording
+from alstm_ros.learning.validation import (
+    STRETCH,
+    Verdict,
+    _accuracy,
+    association_accuracy,
+    compare_networks,
+    tracked,
+    verdict,
+)
 
 SMALL = [word for word in TAUGHT if not word.startswith("data.held")]
 
@@ -50,10 +58,10 @@ def test_objects_that_may_be_one_do_not_count_against_an_id() -> None:
 def test_ids_are_given_to_what_is_not_hidden() -> None:
     pairs = recording(60)
     hidden = (pairs.tracklets == 1) & (pairs.frames > 20) & (pairs.frames < 24)
-    ids = followed(OwnClip(pairs, hidden), "")
+    ids = tracked(AugmentedClip(pairs, hidden), "")
     assert (ids[hidden] == -1).all()
     assert (ids[~hidden] >= 0).all()
-    assert association_accuracy(OwnClip(pairs, hidden), "") == 100
+    assert association_accuracy(AugmentedClip(pairs, hidden), "") == 100
 
 
 def test_two_networks_are_judged_on_the_same_clips(tmp_path: Path) -> None:
@@ -62,21 +70,21 @@ def test_two_networks_are_judged_on_the_same_clips(tmp_path: Path) -> None:
         for name, weight in other.named_parameters():
             if name.startswith("pair"):
                 weight.copy_(torch.randn(weight.shape, generator=torch.manual_seed(0)))
-    export(other, tmp_path / "other.onnx", {})
+    write_network(other, tmp_path / "other.onnx", {})
     ends = [recording(3 * STRETCH)]
-    one = compare(ends, "default", str(tmp_path / "other.onnx"), seed=0)
-    back = compare(ends, str(tmp_path / "other.onnx"), "default", seed=0)
+    one = compare_networks(ends, "default", str(tmp_path / "other.onnx"), seed=0)
+    back = compare_networks(ends, str(tmp_path / "other.onnx"), "default", seed=0)
     assert one is not None
     assert back is not None
     assert one.before != one.after
     assert (one.before, one.after, one.error) == (back.after, back.before, back.error)
-    assert compare([recording(2 * STRETCH - 1)], "default", "default", seed=0) is None
+    assert compare_networks([recording(2 * STRETCH - 1)], "default", "default", seed=0) is None
 
 
 def test_of_long_recordings_some_stretches_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(held_out, "STRETCHES", 3)
     monkeypatch.setattr(held_out, "CLIPS", 6)
-    found = compare([recording(4 * STRETCH), recording(5 * STRETCH)], "default", "default", seed=0)
+    found = compare_networks([recording(4 * STRETCH), recording(5 * STRETCH)], "default", "default", seed=0)
     assert found is not None
     assert (found.stretches, found.after - found.before, found.better, found.worse) == (3, 0, False, False)
 
@@ -103,7 +111,7 @@ def test_a_gain_must_exceed_chance() -> None:
 
 
 def test_without_a_sure_gain_the_network_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write(tmp_path / "bootstrapped" / "monday.npz", [recording(10 * STRETCH)])
+    write_recording(tmp_path / "bootstrapped" / "monday.npz", [recording(10 * STRETCH)])
     call = ["train", "--from", str(tmp_path / "bootstrapped"), *SMALL, "rate=1e-9"]
     assert cli.main([*call, "--output", str(tmp_path / "out")]) == 0
     assert "no sure gain" in capsys.readouterr().err
@@ -116,12 +124,12 @@ def test_labelled_frames_are_not_held_out_and_stay_learned_unless_the_rest_got_w
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pairs = recording(10 * STRETCH)
-    write(tmp_path / "bootstrapped" / "monday.npz", [pairs])
+    write_recording(tmp_path / "bootstrapped" / "monday.npz", [pairs])
     objects = np.where(pairs.frames % STRETCH == 0, pairs.tracklets, pairs.objects)
     labelled = replace(pairs, objects=objects, truths=np.where(objects[:, None] >= 0, pairs.boxes, np.float32(np.nan)))
     assert labelled.labelled == 10
-    write(tmp_path / "bootstrapped" / "tuesday.npz", [labelled])
-    assert len(Recording.open(tmp_path / "bootstrapped" / "tuesday.npz").parted(0.2)[1]) == 0
+    write_recording(tmp_path / "bootstrapped" / "tuesday.npz", [labelled])
+    assert len(LabelledRecording.open(tmp_path / "bootstrapped" / "tuesday.npz").parted(0.2)[1]) == 0
     call = ["train", "--from", str(tmp_path / "bootstrapped"), *SMALL, "rate=1e-9"]
     assert cli.main([*call, "--output", str(tmp_path / "out")]) == 0
     assert "10 labelled frames were learned" in capsys.readouterr().err

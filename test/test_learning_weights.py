@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -16,8 +17,9 @@ from onnxruntime import InferenceSession
 from alstm_ros.association.learned.associator import MODELS, STATES
 from alstm_ros.association.learned.features import PAIR, STEP
 from alstm_ros.errors import ModelError
-from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
-from alstm_ros.learning.network.onnx_file import build, export
+from alstm_ros.learning.network.model import AssociationLstm, LstmConfig
+from alstm_ros.learning.network.onnx_file import network_graph, write_network
+from alstm_ros.learning.network.variants import VariantConfig, VariantLstm, make_network
 from alstm_ros.learning.network.weights import read_model
 
 
@@ -29,7 +31,7 @@ def answers(model: bytes) -> list[np.ndarray]:
     return list(session.run(None, {k: rng.normal(size=size).astype(np.float32) for k, size in sizes.items()}))
 
 
-def drawn(config: ModelConfig) -> AssociationLstm:
+def drawn(config: LstmConfig) -> AssociationLstm:
     """A network of which every weight and every statistic is drawn."""
     torch.manual_seed(3)
     model = AssociationLstm(config)
@@ -40,11 +42,11 @@ def drawn(config: ModelConfig) -> AssociationLstm:
 
 
 @pytest.mark.parametrize(
-    "config", [ModelConfig(), ModelConfig(hidden=24, embedding=8, head=16, pair=12, bound=0.4, appearance=False)]
+    "config", [LstmConfig(), LstmConfig(hidden=24, embedding=8, head=16, pair=12, bound=0.4, appearance=False)]
 )
-def test_a_drawn_network_comes_back(config: ModelConfig, tmp_path: Path) -> None:
+def test_a_drawn_network_comes_back(config: LstmConfig, tmp_path: Path) -> None:
     model = drawn(config)
-    export(model, tmp_path / "a.onnx", {"licence": "none"})
+    write_network(model, tmp_path / "a.onnx", {"licence": "none"})
     back = read_model(str(tmp_path / "a.onnx")).eval()
     assert back.config == config
     rng = np.random.default_rng(1)
@@ -59,21 +61,49 @@ def test_a_drawn_network_comes_back(config: ModelConfig, tmp_path: Path) -> None
                 want = out
     for name, value in want.items():
         assert torch.allclose(out[name], value, atol=2e-5), name
-    again = build(back, {}).SerializeToString()
+    again = network_graph(back, {}).SerializeToString()
     for a, b in zip(answers((tmp_path / "a.onnx").read_bytes()), answers(again), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+@pytest.mark.parametrize("change", [{"norm": "batch"}, {"memory": False}, {"gates": False}])
+def test_a_variant_comes_back_as_it_was(change: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    model = make_network(VariantConfig(hidden=16, **change)).eval()
+    for weight in model.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    write_network(model, tmp_path / "a.onnx", {})
+    back = read_model(str(tmp_path / "a.onnx")).eval()
+    assert back.config == model.config == VariantConfig(hidden=16, **change)
+    rng = np.random.default_rng(1)
+    x, pairs = (torch.from_numpy(rng.normal(size=(6, n)).astype(np.float32)) for n in (STEP, PAIR))
+    states = [torch.from_numpy(rng.normal(size=(6, 16)).astype(np.float32)) for _ in range(4)]
+    with torch.no_grad():
+        (y, _), (z, _) = (one.step(x, *states) for one in (model, back))
+        mine, theirs = model.heads(y, x), back.heads(z, x)
+        torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=0)
+        corrections = [one.correct(pairs, out["key"]) for one, out in ((model, mine), (back, theirs))]
+    torch.testing.assert_close(*corrections, atol=2e-5, rtol=0)
+
+
+def test_what_ships_is_no_variant() -> None:
+    assert type(read_model("default")) is AssociationLstm
+    assert type(make_network(VariantConfig(hidden=16))) is AssociationLstm
+    assert type(make_network(VariantConfig(hidden=16, gates=False))) is VariantLstm
+
+
 def test_the_shipped_file_can_be_trained_further() -> None:
-    again = build(read_model("default").eval(), {}).SerializeToString()
+    again = network_graph(read_model("default").eval(), {}).SerializeToString()
     for a, b in zip(answers(MODELS["default"].read_bytes()), answers(again), strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
 def test_what_cannot_be_trained_further_is_refused(tmp_path: Path) -> None:
-    model = drawn(ModelConfig(hidden=8))
-    export(model, tmp_path / "half.onnx", {}, half=True)
-    proto = build(model, {})
+    model = drawn(LstmConfig(hidden=8))
+    proto = network_graph(model, {})
+    onnx.helper.set_model_props(proto, {item.key: item.value for item in proto.metadata_props} | {"precision": "fp16"})
+    onnx.save(proto, str(tmp_path / "half.onnx"))  # as 0.1.0 could write it
+    proto = network_graph(model, {})
     for item in proto.graph.initializer:
         if item.name == "head.weight":
             item.name = "other"

@@ -19,10 +19,10 @@ from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.pairing import find_truths, pair
-from alstm_ros.learning.pseudo_labels.identities import attach
-from alstm_ros.learning.pseudo_labels.pairs import DIFFERENT, NOBODY_LOOKED, SAME, UNKNOWN, Pairs
+from alstm_ros.learning.pseudo_labels.footage import DIFFERENT, NOT_LABELLED, SAME, UNKNOWN, PseudoLabels
+from alstm_ros.learning.pseudo_labels.identities import attach_labels
 from alstm_ros.learning.pseudo_labels.purity import Purity, purity
-from alstm_ros.learning.pseudo_labels.recordings import in_parts, write
+from alstm_ros.learning.pseudo_labels.recordings import in_parts, write_recording
 from alstm_ros.learning.pseudo_labels.stitch import stitch
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
 from alstm_ros.recordings.detection_cache import DetectedSource
@@ -69,7 +69,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class BootstrapJob:
     """One recording.
 
     Attributes:
@@ -110,12 +110,14 @@ def run(args: argparse.Namespace) -> int:
     options = SourceOptions(args.topic, args.fps)
     labels = find_labels(args.labels, list(paths))
     jobs = [
-        Job(path, truths.get(path), labels.get(name), args.output / f"{name}.npz", args.stitch, options, cache, config)
+        BootstrapJob(
+            path, truths.get(path), labels.get(name), args.output / f"{name}.npz", args.stitch, options, cache, config
+        )
         for name, path in paths.items()
     ]
     made: dict[str, dict[str, Any]] = {}
     total: Purity | None = None
-    for job, (numbers, pure) in zip(jobs, run_all(run_job, jobs, args.jobs, args.dask), strict=True):
+    for job, (numbers, pure) in zip(jobs, run_all(run_bootstrap_job, jobs, args.jobs, args.dask), strict=True):
         made[job.output.stem] = numbers
         sys.stderr.write(
             f"{job.output}: {numbers['same']} pairs the same, {numbers['different']} different, "
@@ -148,7 +150,7 @@ def find_labels(paths: Sequence[Path], recordings: Sequence[str]) -> dict[str, P
     return found
 
 
-def run_job(job: Job) -> tuple[dict[str, Any], Purity | None]:
+def run_bootstrap_job(job: BootstrapJob) -> tuple[dict[str, Any], Purity | None]:
     """Makes one recording's pairs; must be importable, other processes call it.
 
     Raises:
@@ -161,24 +163,24 @@ def run_job(job: Job) -> tuple[dict[str, Any], Purity | None]:
     numbers: dict[str, Any] = dict.fromkeys([*names, "detections", "labelled"], 0)
     pure: list[Purity] = []
 
-    def parts() -> Iterator[Pairs]:
+    def parts() -> Iterator[PseudoLabels]:
         met = 0
         for frames in in_parts(source):
-            pairs = bootstrap(frames, job.config)
-            pairs = stitch(pairs) if job.stitch else pairs
+            part = bootstrap(frames, job.config)
+            part = stitch(part) if job.stitch else part
             if sparse is not None:
-                met += int(np.isin(pairs.numbers, sparse.frames).sum())
-                pairs = attach(pairs, sparse)
+                met += int(np.isin(part.numbers, sparse.frames).sum())
+                part = attach_labels(part, sparse)
             for name, label in names.items():
-                numbers[name] += int((pairs.labels == label).sum())
-            numbers["detections"] += len(pairs.boxes)
-            numbers["labelled"] += int((pairs.objects != NOBODY_LOOKED).sum())
+                numbers[name] += int((part.labels == label).sum())
+            numbers["detections"] += len(part.boxes)
+            numbers["labelled"] += int((part.objects != NOT_LABELLED).sum())
             if truth is not None:
-                pure.append(purity(pairs, truth))
-            yield pairs
+                pure.append(purity(part, truth))
+            yield part
         if sparse is not None and not met:
             raise DataError(f"{sparse.name} labels {len(sparse.frames)} frames, and none of them is in the recording.")
 
-    write(job.output, parts())
+    write_recording(job.output, parts())
     numbers["problems"] = list(source.problems)
     return numbers, functools.reduce(operator.add, pure) if pure else None

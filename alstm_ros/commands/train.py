@@ -8,10 +8,10 @@ from pathlib import Path
 from alstm_ros.errors import ConfigError
 from alstm_ros.learning.detector import run as detector
 from alstm_ros.learning.detector.train import TrainConfig as DetectorTrainConfig
-from alstm_ros.learning.fine_tuning import fine_tuning
-from alstm_ros.learning.run import refuse_another, teach
-from alstm_ros.learning.run_files import build, changed, values_of
-from alstm_ros.learning.train import TrainConfig
+from alstm_ros.learning.fine_tuning import fine_tuning_config
+from alstm_ros.learning.run import refuse_another, train_association
+from alstm_ros.learning.run_files import build_config, changed, merged, values_of
+from alstm_ros.learning.train import AssociationTrainConfig
 
 KINDS = ("association", "detector")
 """What a run's file says in `kind` that it trains; where it says nothing, the association."""
@@ -60,20 +60,23 @@ def run(args: argparse.Namespace) -> int:
         raise ConfigError(f"{files[0]} and {files[1]} are given; a run has one file, and changes look like seed=1.")
     if not files and not args.bootstrapped:
         raise ConfigError("Give a run, such as config/train.yaml, or --from with a folder of 'alstm bootstrap'.")
-    values = {**(values_of(files[0]) if files else {}), **changes}
-    kind = values.pop("kind", "association")
+    written = values_of(files[0]) if files else {}
+    kind = changes.pop("kind", written.pop("kind", "association"))
     if kind not in KINDS:
         raise ConfigError(f"The training file {files[0]} is of kind {kind!r}; it must be one of {', '.join(KINDS)}.")
     if args.bootstrapped:
         if kind == "detector":
             raise ConfigError(f"--from trains the association further; {files[0]} is a run of the detector.")
-        config = fine_tuning(args.bootstrapped, args.model or "default", values)
+        values = merged(AssociationTrainConfig, written, changes)
+        config = fine_tuning_config(args.bootstrapped, args.model or "default", values)
         output = args.output or Path("fine-tuned")
         refuse_another(output / "checkpoint.pt", config)
-        return teach(config, output, as_json=args.json)
+        return train_association(config, output, as_json=args.json)
     if args.model:
         raise ConfigError("--model goes with --from; a run's file says 'start: MODEL' instead.")
     output = args.output or Path("train")
     if kind == "detector":
-        return detector.run(build(values, DetectorTrainConfig), output, as_json=args.json)
-    return teach(build(values, TrainConfig), output, as_json=args.json)
+        values = merged(DetectorTrainConfig, written, changes)
+        return detector.run(build_config(values, DetectorTrainConfig), output, as_json=args.json)
+    values = merged(AssociationTrainConfig, written, changes)
+    return train_association(build_config(values, AssociationTrainConfig), output, as_json=args.json)

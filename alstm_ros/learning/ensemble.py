@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from alstm_ros.learning.network.objective import LossConfig
-from alstm_ros.learning.train import TrainConfig
+from alstm_ros.learning.objective import LossConfig
+from alstm_ros.learning.train import AssociationTrainConfig
 
 
-def runs(config: TrainConfig, folder: Path) -> Iterator[tuple[TrainConfig, Path]]:
+def ensemble_runs(config: AssociationTrainConfig, folder: Path) -> Iterator[tuple[AssociationTrainConfig, Path]]:
     """The runs that a run of several members is made of, each with its folder, in the order in which they are needed.
 
     Args:
@@ -35,9 +35,9 @@ def runs(config: TrainConfig, folder: Path) -> Iterator[tuple[TrainConfig, Path]
             steps=config.merge,
             start=networks[0],
             teachers=networks,
-            keep=0.0,
+            start_share=0.0,
             data=replace(config.data, truth=False),
-            loss=LossConfig(calm=0.0, small=0.0, remember=1.0),
+            loss=LossConfig(calm=0.0, small=0.0, distillation=1.0),
         ),
         folder,
     )

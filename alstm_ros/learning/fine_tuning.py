@@ -8,28 +8,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alstm_ros.association.learned.associator import MODELS
-from alstm_ros.learning.network.onnx_file import export
-from alstm_ros.learning.network.weights import describe, read_model
-from alstm_ros.learning.pseudo_labels.recordings import open_all
-from alstm_ros.learning.run_files import build
-from alstm_ros.learning.train import TrainConfig
-from alstm_ros.learning.validation import Verdict, compare
+from alstm_ros.learning.network.onnx_file import write_network
+from alstm_ros.learning.network.weights import read_metadata, read_model
+from alstm_ros.learning.pseudo_labels.recordings import open_recordings
+from alstm_ros.learning.run_files import build_config, merged
+from alstm_ros.learning.train import AssociationTrainConfig
+from alstm_ros.learning.validation import Verdict, compare_networks
 
 FINE_TUNING: Mapping[str, object] = {
     "steps": [120],
     "batch": 16,
     "rate": 1e-3,
-    "keep": 0.5,
+    "start_share": 0.5,
     "data.held": 0.2,
     "data.clips": 40,
     "data.frames": 200,
     "data.simulated": 1.0,
     "data.truth": False,
-    "loss.remember": 1.0,
+    "loss.distillation": 1.0,
     "loss.calm": 0.0,
     "loss.small": 0.0,
 }
-"""What differs from TrainConfig's defaults when a network is trained further: minutes instead of an hour."""
+"""What differs from AssociationTrainConfig's defaults when a network is trained further: minutes instead of an hour."""
 LABELLED: Mapping[str, object] = {
     "steps": [300],
     "rate": 2e-3,
@@ -37,7 +37,7 @@ LABELLED: Mapping[str, object] = {
     "data.own": 0.8,
     "data.clips": 60,
     "data.truth": True,
-    "loss.remember": 0.3,
+    "loss.distillation": 0.3,
 }
 """What differs from FINE_TUNING where a person labelled frames: they know what the old network does not.
 
@@ -45,7 +45,7 @@ Simulated scenes tell their truth, lest it learn a few people by heart.
 """
 
 
-def fine_tuning(folder: Path, start: str, values: Mapping[str, object]) -> TrainConfig:
+def fine_tuning_config(folder: Path, start: str, values: Mapping[str, object]) -> AssociationTrainConfig:
     """The run of `--from`: FINE_TUNING (and LABELLED), what the files say of their origin, and the user's own values.
 
     Raises:
@@ -53,9 +53,10 @@ def fine_tuning(folder: Path, start: str, values: Mapping[str, object]) -> Train
         ModelError: the start is no network.
     """
     fixed = {"data.bootstrapped": str(folder), "start": start}
-    preset = {**FINE_TUNING, **(LABELLED if any(recording.labelled for recording in open_all(folder)) else {})}
-    given = {**preset, **values, **fixed}
-    return build({**about(folder, start, build(given, TrainConfig).data.held), **given}, TrainConfig)
+    preset = {**FINE_TUNING, **(LABELLED if any(recording.labelled for recording in open_recordings(folder)) else {})}
+    given = merged(AssociationTrainConfig, preset, values, fixed)
+    held = build_config(given, AssociationTrainConfig).data.held
+    return build_config({**about(folder, start, held), **given}, AssociationTrainConfig)
 
 
 def about(folder: Path, start: str, held: float) -> dict[str, str]:
@@ -64,12 +65,12 @@ def about(folder: Path, start: str, held: float) -> dict[str, str]:
     Raises:
         DataError: the folder holds no bootstrapped recording.
     """
-    recordings = open_all(folder)
+    recordings = open_recordings(folder)
     names = ", ".join(recording.path.stem for recording in recordings)
     frames = sum(len(recording.parted(held)[0]) for recording in recordings)
     labelled = sum(recording.labelled for recording in recordings)
     path = MODELS.get(start, Path(start))
-    base = describe(path) if path.suffix == ".onnx" else {}
+    base = read_metadata(path) if path.suffix == ".onnx" else {}
     told = base.get("training_data", "not told")
     return {
         "licence": base.get("licence", "not told"),
@@ -79,7 +80,7 @@ def about(folder: Path, start: str, held: float) -> dict[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Settled:
+class FineTuned:
     """What became of a fine-tuned network.
 
     Attributes:
@@ -105,7 +106,7 @@ class Settled:
         return f"{told or 'Nothing was held out; judge the model on other recordings. '}\n{use}".replace(" \n", "\n")
 
 
-def settle(config: TrainConfig, path: Path) -> Settled:
+def accept_or_restore(config: AssociationTrainConfig, path: Path) -> FineTuned:
     """Asks the held-out ends of the recordings, and puts the old network back where they see no sure gain.
 
     What a person labelled teaches boxes and scores, too, of which these ends say nothing: then a sure loss is needed.
@@ -114,20 +115,20 @@ def settle(config: TrainConfig, path: Path) -> Settled:
         config: of the run that is finished.
         path: the file that it made.
     """
-    recordings = open_all(Path(config.data.bootstrapped)) if config.data.bootstrapped else []
+    recordings = open_recordings(Path(config.data.bootstrapped)) if config.data.bootstrapped else []
     labelled = sum(recording.labelled for recording in recordings)
     ends = [recording.parted(config.data.held)[1] for recording in recordings]
     before, start = path.with_name("before.onnx"), MODELS.get(config.start, Path(config.start))
     if not config.data.held or not recordings:
-        return Settled(None, kept=False, labelled=labelled)
+        return FineTuned(None, kept=False, labelled=labelled)
     if start.suffix == ".onnx":
         shutil.copyfile(start, before)
     else:
-        export(read_model(config.start), before, {"licence": "not told", "training_data": "not told"})
-    verdict = compare(ends, str(before), str(path), config.seed, config.recorders)
+        write_network(read_model(config.start), before, {"licence": "not told", "training_data": "not told"})
+    verdict = compare_networks(ends, str(before), str(path), config.seed, config.recorders)
     kept = verdict.worse or not (verdict.better or labelled) if verdict else not labelled
     if kept:
         before.replace(path)
     else:
         before.unlink()
-    return Settled(verdict, kept, labelled)
+    return FineTuned(verdict, kept, labelled)

@@ -16,35 +16,36 @@ from torch.utils.tensorboard import SummaryWriter
 from tqdm import tqdm
 
 from alstm_ros.errors import ConfigError
-from alstm_ros.learning.ensemble import runs
-from alstm_ros.learning.fine_tuning import settle
-from alstm_ros.learning.run_files import build, changed, values_of
-from alstm_ros.learning.train import TrainConfig, Trainer
+from alstm_ros.learning.ensemble import ensemble_runs
+from alstm_ros.learning.fine_tuning import accept_or_restore
+from alstm_ros.learning.run_files import build_config, changed, merged, values_of
+from alstm_ros.learning.train import AssociationTrainConfig, AssociationTrainer
+from alstm_ros.options import flatten
 
 
-def read(path: Path, changes: Sequence[str]) -> TrainConfig:
+def read_run(path: Path, changes: Sequence[str]) -> AssociationTrainConfig:
     """A run of the association: its YAML, and changes given as `name=value`.
 
     Raises:
         ConfigError: the file or a change cannot be read, or names something unknown.
     """
-    return build({**values_of(path), **changed(changes)}, TrainConfig)
+    return build_config(merged(AssociationTrainConfig, values_of(path), changed(changes)), AssociationTrainConfig)
 
 
-def teach(config: TrainConfig, output: Path, *, as_json: bool) -> int:
+def train_association(config: AssociationTrainConfig, output: Path, *, as_json: bool) -> int:
     """Trains the association, each network of the run after the other, and tells what came of it."""
     with together() as rank:
-        for part, folder in runs(config, output):
+        for part, folder in ensemble_runs(config, output):
             if rank == 0 and folder != output:
                 sys.stderr.write(f"{folder.name} of {config.members}; the last network learns from all.\n")
-            path, done, latest = train(part, folder)
-        settled = settle(config, path) if rank == 0 else None
-    if settled is not None:
+            path, done, latest = train_network(part, folder)
+        fine_tuned = accept_or_restore(config, path) if rank == 0 else None
+    if fine_tuned is not None:
         if as_json:
             answer = {"model": str(path), "steps": done, "losses": latest}
-            print(json.dumps(answer | {"held_out": dataclasses.asdict(settled)}))  # noqa: T201  # the answer
+            print(json.dumps(answer | {"held_out": dataclasses.asdict(fine_tuned)}))  # noqa: T201  # the answer
         elif config.data.bootstrapped:
-            sys.stderr.write(settled.sentences(path, config.start))
+            sys.stderr.write(fine_tuned.sentences(path, config.start))
         else:
             sys.stderr.write(f"The model is {path}; use it with association.model: {path}\n")
     return 0
@@ -63,13 +64,13 @@ def together() -> Iterator[int]:
         distributed.destroy_process_group()
 
 
-def train(config: TrainConfig, folder: Path) -> tuple[Path, int, dict[str, float]]:
+def train_network(config: AssociationTrainConfig, folder: Path) -> tuple[Path, int, dict[str, float]]:
     """Trains one network; progress goes to stderr, losses to TensorBoard files in the folder.
 
     Returns:
         The model, the number of steps, and the last losses.
     """
-    trainer, latest = Trainer(config, folder), dict[str, float]()
+    trainer, latest = AssociationTrainer(config, folder), dict[str, float]()
     with (
         SummaryWriter(str(folder / "tensorboard")) as board,
         tqdm(total=sum(config.steps), initial=trainer.done, unit="step", disable=trainer.rank > 0) as bar,
@@ -86,7 +87,7 @@ def train(config: TrainConfig, folder: Path) -> tuple[Path, int, dict[str, float
         return trainer.run(report), trainer.done, latest
 
 
-def refuse_another(checkpoint: Path, config: TrainConfig) -> None:
+def refuse_another(checkpoint: Path, config: AssociationTrainConfig) -> None:
     """Refuses to go on with a run that was told something else.
 
     Raises:
@@ -94,8 +95,9 @@ def refuse_another(checkpoint: Path, config: TrainConfig) -> None:
     """
     if not checkpoint.is_file():
         return
-    before = torch.load(checkpoint, map_location="cpu", weights_only=True)["config"]
-    now = dataclasses.asdict(config)
+    stored = torch.load(checkpoint, map_location="cpu", weights_only=True)["config"]
+    before = {AssociationTrainConfig.RENAMED.get(name, name): value for name, value in flatten(stored)}
+    now = dict(flatten(dataclasses.asdict(config)))
     differing = [name for name in now if now[name] != before.get(name)]
     if differing:
         raise ConfigError(

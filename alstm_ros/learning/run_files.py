@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -35,7 +36,7 @@ def changed(changes: Sequence[str]) -> dict[str, object]:
     return assigned(changes, "seed=1")
 
 
-def build(values: Mapping[str, object], cls: type[C]) -> C:
+def build_config(values: Mapping[str, object], cls: type[C]) -> C:
     """A config dataclass, groups of which are dataclasses again, from dotted names.
 
     Raises:
@@ -43,6 +44,26 @@ def build(values: Mapping[str, object], cls: type[C]) -> C:
     """
     config: C = _build(cls, values, "")
     return config
+
+
+def merged(cls: type, *layers: Mapping[str, object]) -> dict[str, object]:
+    """Values of several origins by today's names, of which later ones win.
+
+    A name that `cls.RENAMED` knows as an old one is taken for its new one with a warning, for one release.
+
+    Args:
+        cls: the config dataclass that the values are of.
+        layers: dotted names and values, such as those of a file and of a command line.
+    """
+    old_names: Mapping[str, str] = getattr(cls, "RENAMED", {})
+    found: dict[str, object] = {}
+    for layer in layers:
+        for name, value in layer.items():
+            if name in old_names:
+                text = f"The training parameter '{name}' is called '{old_names[name]}' now; the old name goes away."
+                warnings.warn(text, FutureWarning, stacklevel=2)
+            found[old_names.get(name, name)] = value
+    return found
 
 
 def _build(cls: type[Any], values: Mapping[str, object], prefix: str) -> Any:

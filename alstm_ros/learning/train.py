@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -19,22 +19,25 @@ from torch.nn.parallel import DistributedDataParallel
 
 from alstm_ros.association.learned.associator import open_associator
 from alstm_ros.config import Config
-from alstm_ros.learning.data import DataConfig, make_batch, make_tape, split
-from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
-from alstm_ros.learning.network.objective import LossConfig, Objective
-from alstm_ros.learning.network.onnx_file import export
+from alstm_ros.learning.batches import make_batch
+from alstm_ros.learning.clips import ClipSources, TrainingDataConfig, make_tape, split_sequences
+from alstm_ros.learning.network.model import AssociationLstm
+from alstm_ros.learning.network.onnx_file import write_network
+from alstm_ros.learning.network.variants import VariantConfig, make_network
 from alstm_ros.learning.network.weights import blended, read_model
-from alstm_ros.learning.pseudo_labels.recordings import open_all
-from alstm_ros.learning.rollout import Tape
+from alstm_ros.learning.objective import LossConfig, Objective
+from alstm_ros.learning.pseudo_labels.recordings import open_recordings
+from alstm_ros.learning.rollout import Rollout
 from alstm_ros.learning.simulation.scenes import Scene, cut, read_scene
+from alstm_ros.learning.tape import Tape
 from alstm_ros.options import replace
 
 SAVE_EVERY = 120.0
-"""Seconds between two checkpoints; what is trained must not depend on when they are written."""
+"""Seconds between two checkpoints; what is trained does not depend on it."""
 
 
 @dataclass(frozen=True, slots=True)
-class TrainConfig:
+class AssociationTrainConfig:
     """All of a training run; `config/train.yaml` is one.
 
     Attributes:
@@ -54,15 +57,21 @@ class TrainConfig:
             then inside the tracker from the first phase on, and its inputs stay standardised as they were. Empty for
             none.
         teachers: networks, named like `start`, whose mean is the truth where nothing is known, as far as
-            `loss.remember` asks for it; empty for `start` alone.
+            `loss.distillation` asks for it; empty for `start` alone.
         members: so many networks are trained, from seeds of their own, each with these steps; then one more learns to
-            say what they say on average, and that is the result. See members.
+            say what they say on average, and that is the result; see ensemble.
         merge: optimiser steps of each phase of that last one.
-        keep: share of the weights started from in the exported model; the rest are those trained. Between the two
-            lies a network that learnt something and forgot less (Wortsman et al., arXiv:2109.01903).
+        start_share: share of the weights started from in the exported model; the rest are those trained. Between the
+            two lies a network that learnt something and forgot less (Wortsman et al., arXiv:2109.01903).
         licence: of the weights, told in the file.
         training_data: what they learnt from, told in the file.
     """
+
+    RENAMED: ClassVar[Mapping[str, str]] = {
+        "keep": "start_share",
+        "loss.keep": "loss.rules_right_weight",
+        "loss.remember": "loss.distillation",
+    }
 
     seed: int = 0
     steps: tuple[int, ...] = (700, 700, 800)
@@ -73,14 +82,14 @@ class TrainConfig:
     optimiser: str = "adamw"
     threads: int = 1
     recorders: int = 2
-    model: ModelConfig = field(default_factory=ModelConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    model: VariantConfig = field(default_factory=VariantConfig)
+    data: TrainingDataConfig = field(default_factory=TrainingDataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     start: str = ""
     teachers: tuple[str, ...] = ()
     members: int = 1
     merge: tuple[int, ...] = (700, 800)
-    keep: float = 0.0
+    start_share: float = 0.0
     licence: str = "Apache-2.0"
     training_data: str = "DanceTrack annotations (CC BY 4.0) with simulated detections; simulated scenes"
 
@@ -89,10 +98,10 @@ Report = Callable[[int, int, Mapping[str, float]], None]
 """Told the step, how many there are, and the losses."""
 
 
-class Trainer:
+class AssociationTrainer:
     """One training run in a folder: checkpoints, the exported model, and resuming."""
 
-    def __init__(self, config: TrainConfig, folder: Path) -> None:
+    def __init__(self, config: AssociationTrainConfig, folder: Path) -> None:
         """Prepares, or goes on from the folder's checkpoint."""
         self.config, self.folder = config, folder
         self.rank, self.ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
@@ -103,7 +112,7 @@ class Trainer:
             if torch.cuda.is_available()
             else torch.device("cpu")
         )
-        self.model = read_model(config.start) if config.start else AssociationLstm(config.model)
+        self.model = read_model(config.start) if config.start else make_network(config.model)
         self.model.to(self.device)
         self.optimiser = _optimiser(config, self.model)
         self.done = 0
@@ -165,8 +174,8 @@ class Trainer:
         state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "done": self.done}
         torch.save(state | {"config": dataclasses.asdict(self.config)}, fresh)
         fresh.replace(self.checkpoint)
-        kept = self.config.keep if self.config.start else 0.0
-        self._export(self.path, blended(self.model, read_model(self.config.start), kept) if kept else self.model)
+        share = self.config.start_share if self.config.start else 0.0
+        self._export(self.path, blended(self.model, read_model(self.config.start), share) if share else self.model)
 
     def _inside(self, phase: int) -> Path:
         """The model that is inside the tracker while a phase's clips are recorded; a resumed run needs the same."""
@@ -175,12 +184,12 @@ class Trainer:
     def _export(self, path: Path, model: AssociationLstm) -> None:
         about = {"licence": self.config.licence, "training_data": self.config.training_data}
         about |= {"steps": str(self.done), "seed": str(self.config.seed)}
-        export(model, path, about)
+        write_network(model, path, about)
 
     def _phase(self, phase: int, tapes: list[Tape], begun: int, total: int, report: Report) -> None:
         """The optimiser steps of one phase."""
         config, limit = self.config, Config().association.max_cost
-        names = config.teachers or (config.start,) if config.start and config.loss.remember else ()
+        names = config.teachers or (config.start,) if config.start and config.loss.distillation else ()
         teachers = [read_model(name).to(self.device) for name in names]
         network: nn.Module = Objective(self.model, config.loss, teachers)
         if self.ranks > 1:
@@ -210,7 +219,7 @@ class Trainer:
                 last = time.monotonic()
 
 
-def _optimiser(config: TrainConfig, model: nn.Module) -> torch.optim.Optimizer:
+def _optimiser(config: AssociationTrainConfig, model: nn.Module) -> torch.optim.Optimizer:
     if config.optimiser == "rmsprop":
         return torch.optim.RMSprop(model.parameters(), config.rate, alpha=0.9, weight_decay=config.decay)
     return torch.optim.AdamW(model.parameters(), config.rate, weight_decay=config.decay)
@@ -222,25 +231,23 @@ def _schedule(step: int, total: int, warm: int) -> float:
 
 
 _WORKER: dict[str, Any] = {}
+"""What a recording process has loaded."""
 
 
-def _prepare(data: DataConfig, model: str | None) -> None:
+def _prepare(data: TrainingDataConfig, model: str | None) -> None:
     """Loads what a recording process needs, once."""
-    folders = split(Path(data.sequences), data.hold_every)[0] if data.sequences else []
-    sources: list[Scene] = [read_scene(folder) for folder in folders]
-    for folder in split(Path(data.halves), 0)[0] if data.halves else []:
+    folders = split_sequences(Path(data.sequences), data.hold_every)[0] if data.sequences else []
+    annotated: list[Scene] = [read_scene(folder) for folder in folders]
+    for folder in split_sequences(Path(data.halves), 0)[0] if data.halves else []:
         whole = read_scene(folder)
-        sources.append(cut(whole, 0, len(whole) // 2))
-    recordings = open_all(Path(data.bootstrapped)) if data.bootstrapped else []
-    recordings = [recording.parted(data.held)[0] for recording in recordings]
-    _WORKER.update(data=data, sources=sources, recordings=recordings, inner=None)
-    if model is not None:
-        _WORKER["inner"] = open_associator(model)
+        annotated.append(cut(whole, 0, len(whole) // 2))
+    recordings = open_recordings(Path(data.bootstrapped)) if data.bootstrapped else []
+    sources = ClipSources(annotated, [recording.parted(data.held)[0] for recording in recordings])
+    _WORKER.update(data=data, sources=sources, inner=open_associator(model) if model is not None else None)
 
 
 def _tape(seed: tuple[int, ...]) -> Tape:
     inner = _WORKER["inner"]
-    sources, recordings = _WORKER["sources"], _WORKER["recordings"]
     # it is to learn from what its own corrections lead to, however far the tracker trusts them later
     tracker = replace(Config(), {"association.trust": 1.0})
-    return make_tape(seed, sources, _WORKER["data"], tracker, inner() if inner else None, recordings)
+    return make_tape(seed, _WORKER["sources"], _WORKER["data"], Rollout(tracker, inner() if inner else None))

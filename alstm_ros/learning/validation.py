@@ -1,6 +1,6 @@
 """Did fine-tuning help? Asked of recordings that nobody labelled: of their ends, which were not trained on.
 
-Stretches of those ends are made harder as own_clips does it, and the tracker runs over them with the network as it was
+Stretches of those ends are made harder as `augment` does it, and the tracker runs over them with the network as it was
 and as it is now. Who is who is known as far as strict tracklets reach, and that gives the accuracy of the association.
 The new network is believed only where it is better by more than the stretches differ; otherwise the old one stays.
 """
@@ -9,27 +9,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import t as student
 
 from alstm_ros.association.learned.associator import open_associator
-from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
-from alstm_ros.learning.pseudo_labels.augment import Gaps, Hardness, OwnClip, draw_own_clip
+from alstm_ros.learning.pseudo_labels.augment import AugmentedClip, Gaps, Hardness, draw_augmented_clip
+from alstm_ros.learning.pseudo_labels.footage import PseudoLabels, replay
 from alstm_ros.learning.pseudo_labels.identities import identities
-from alstm_ros.learning.pseudo_labels.pairs import Pairs
-from alstm_ros.learning.pseudo_labels.recordings import Footage
+from alstm_ros.learning.pseudo_labels.recordings import LabelSource
 from alstm_ros.learning.pseudo_labels.strict_links import Strictness
-from alstm_ros.learning.truth import Certain
+from alstm_ros.learning.truth import Separation
 from alstm_ros.recordings.parallel import run_all
-from alstm_ros.types import Detections, Float64, Int64
+from alstm_ros.types import Float64, Int64
 
 STRETCH = 30
 """Frames of a stretch; stretches do not overlap, so that their gains vary independently."""
-STRETCHES, CLIPS = 96, 96
-"""At most so many stretches, evenly chosen; so many clips in all, and at least two of each stretch."""
+STRETCHES = 96
+"""Stretches at most; of more, so many are chosen evenly."""
+CLIPS = 96
+"""Clips of all stretches together; of each stretch there are at least two."""
 HARDNESS = Hardness(steps=(1, 2), gaps=Gaps(share=0.5, longest=2.0))
 """Gaps as long as tracks are kept for, nearly: where tracklets are hardly interrupted, any network is right."""
 SURE = 0.95
@@ -75,7 +76,9 @@ class Verdict:
         )
 
 
-def compare(recordings: Sequence[Footage], before: str, after: str, seed: int, jobs: int = 1) -> Verdict | None:
+def compare_networks(
+    recordings: Sequence[LabelSource], before: str, after: str, seed: int, jobs: int = 1
+) -> Verdict | None:
     """Judges two networks on the same clips.
 
     Args:
@@ -93,19 +96,19 @@ def compare(recordings: Sequence[Footage], before: str, after: str, seed: int, j
         return None
     chosen = set(np.linspace(0, count - 1, min(count, STRETCHES)).round().astype(int).tolist())
     every = enumerate(_stretches(recordings))
-    stretches = [pairs.at(np.arange(first, first + STRETCH)) for place, (pairs, first) in every if place in chosen]
+    stretches = [part.at(np.arange(first, first + STRETCH)) for place, (part, first) in every if place in chosen]
     rng = np.random.default_rng([seed, 1])
     rounds = max(2, CLIPS // len(stretches))
-    clips = [draw_own_clip(rng, [part], STRETCH, HARDNESS) for _ in range(rounds) for part in stretches]
+    clips = [draw_augmented_clip(rng, [part], STRETCH, HARDNESS) for _ in range(rounds) for part in stretches]
     found = list(run_all(_judge, [(clip, before, after) for clip in clips], jobs, None))
     return verdict(np.array(found).reshape(-1, len(stretches), 2))
 
 
-def _stretches(recordings: Sequence[Footage]) -> Iterator[tuple[Pairs, int]]:
+def _stretches(recordings: Sequence[LabelSource]) -> Iterator[tuple[PseudoLabels, int]]:
     """What there is to judge by: a part of a recording and the stretch's first frame in it."""
-    for footage in recordings:
-        for pairs in footage.parts():
-            yield from ((pairs, first) for first in range(0, len(pairs) - STRETCH + 1, STRETCH))
+    for recording in recordings:
+        for part in recording.parts():
+            yield from ((part, first) for first in range(0, len(part) - STRETCH + 1, STRETCH))
 
 
 def verdict(found: Float64) -> Verdict | None:
@@ -120,13 +123,13 @@ def verdict(found: Float64) -> Verdict | None:
     return Verdict(len(each), float(each[:, 0].mean()), float(each[:, 1].mean()), error)
 
 
-def _judge(task: tuple[OwnClip, str, str]) -> tuple[float, float]:
+def _judge(task: tuple[AugmentedClip, str, str]) -> tuple[float, float]:
     """AssA of one clip with either model."""
     clip, before, after = task
     return association_accuracy(clip, before), association_accuracy(clip, after)
 
 
-def association_accuracy(clip: OwnClip, model: str) -> float:
+def association_accuracy(clip: AugmentedClip, model: str) -> float:
     """AssA (Luiten et al., HOTA, IJCV 2021), %, of the tracker on a clip, as far as it is known who is who.
 
     An id that goes to two objects costs where they certainly are two, not where one may be the other, come back.
@@ -138,31 +141,20 @@ def association_accuracy(clip: OwnClip, model: str) -> float:
     Returns:
         The accuracy; NaN where nobody is known.
     """
-    who = identities(clip.pairs)
-    certain = Certain.of(clip.pairs, who, Strictness().duplicate)
-    ids = followed(clip, model)
+    who = identities(clip.footage)
+    separation = Separation.of(clip.footage, who, Strictness().duplicate)
+    ids = tracked(clip, model)
     shown = (who >= 0) & ~clip.hidden
-    return _accuracy(who[shown], ids[shown], certain.apart)
+    return _accuracy(who[shown], ids[shown], separation.apart)
 
 
-def followed(clip: OwnClip, model: str) -> Int64:
-    """`(D,)` the id that each detection of a clip gets, -1 for none."""
-    pairs = clip.pairs
-    config = Config()
+def tracked(clip: AugmentedClip, model: str) -> Int64:
+    """`(D,)` the track id that each detection of a clip gets with a model (or none, if empty), -1 for none."""
     associator = open_associator(model)() if model else None
-    rules = replace(config, association=replace(config.association, model=""))
-    manager = TrackManager(rules, IdCounter(), associator)
-    features = pairs.features if pairs.features.shape[1] else None
-    every = Detections(pairs.boxes, pairs.scores, pairs.classes, features)
-    sound = (pairs.boxes[:, 2:] > pairs.boxes[:, :2]).all(axis=1) & ~clip.hidden
-    starts = np.searchsorted(pairs.frames, np.arange(len(pairs.stamps_ns) + 1))
-    ids = np.full(len(pairs.frames), -1, np.int64)
-    for frame, stamp_ns in enumerate(pairs.stamps_ns.tolist()):
-        rows = starts[frame] + np.flatnonzero(sound[starts[frame] : starts[frame + 1]])
-        motion = pairs.motion[frame]
-        tracks = manager.update(every[rows], stamp_ns, motion if np.isfinite(motion).all() else None).tracks
-        hit = tracks.detection >= 0
-        ids[rows[tracks.detection[hit]]] = tracks.ids[hit]
+    ids, shown = np.full(len(clip.footage.frames), -1, np.int64), np.flatnonzero(clip.shown)
+    for part, result in replay(clip.footage.choose(clip.shown), associator, Config()):
+        hit = result.tracks.detection >= 0
+        ids[shown[part][result.tracks.detection[hit]]] = result.tracks.ids[hit]
     return ids
 
 

@@ -8,9 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
+TEMPERATURE = 0.1
+"""Temperature of the association's softmaxes, in units of cost."""
+MARGIN = 0.2
+"""Margin of the contrastive loss on either side of the limit, in units of cost."""
+
 
 @dataclass(frozen=True, slots=True)
-class Pairs:
+class BatchPairs:
     """The candidate pairs of a batch.
 
     Attributes:
@@ -36,17 +41,15 @@ class Pairs:
     limit: float
 
 
-def association(pairs: Pairs, kind: str, keep: float = 1.0, temperature: float = 0.1, margin: float = 0.2) -> Tensor:
+def association_loss(pairs: BatchPairs, kind: str, rules_right_weight: float = 1.0) -> Tensor:
     """Association loss.
 
     Args:
         pairs: the batch's pairs.
         kind: `assignment` (cross-entropy over a row or a column and "none", both ways), `infonce` (the same without
             "none", rows that have a positive), or `contrastive` (costs beyond a margin on either side of the limit).
-        keep: how much more counts what the rules get right: a network that overrules them rightly as often as wrongly
-            is worse than none, for a wrong decision lasts.
-        temperature: of the softmaxes, in units of cost.
-        margin: of `contrastive`.
+        rules_right_weight: how much more counts what the rules get right: a network that overrules them rightly as
+            often as wrongly is worse than none, for a wrong decision lasts.
 
     Returns:
         The mean, weighted towards where the rules are in doubt. The weight must not look at the truth: weighting what
@@ -54,28 +57,28 @@ def association(pairs: Pairs, kind: str, keep: float = 1.0, temperature: float =
     """
     total = pairs.cost + pairs.correction
     if kind == "contrastive":
-        off = torch.where(pairs.positive, total - (pairs.limit - margin), (pairs.limit + margin) - total)
+        off = torch.where(pairs.positive, total - (pairs.limit - MARGIN), (pairs.limit + MARGIN) - total)
         known = pairs.use & (pairs.row_use | pairs.positive)
         return (F.relu(off)[known] ** 2).sum() / known.sum().clamp(min=1)
     none = 0.0 if kind == "infonce" else 1.0
     parts = []
     for group, known in ((pairs.row, pairs.row_use), (pairs.column, pairs.column_use)):
-        loss, has = _groups(total, pairs, group, temperature, none)
+        loss, has = _groups(total, pairs, group, none)
         with torch.no_grad():
-            doubt = _doubt(pairs, group, temperature)
+            ambiguity = _ambiguity(pairs, group)
             sure = _rules_right(pairs, group)
         take = torch.zeros_like(has).index_fill(0, group[known & pairs.use], value=True)
         if kind == "infonce":
             take &= has
-        weight = (0.2 + doubt) * take * torch.where(sure, keep, 1.0)
+        weight = (0.2 + ambiguity) * take * torch.where(sure, rules_right_weight, 1.0)
         parts.append((loss * weight).sum() / weight.sum().clamp(min=1))
     return torch.stack(parts).mean()
 
 
-def _groups(total: Tensor, pairs: Pairs, group: Tensor, temperature: float, none: float) -> tuple[Tensor, Tensor]:
+def _groups(total: Tensor, pairs: BatchPairs, group: Tensor, none: float) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each group `(G,)` and whether it holds a positive `(G,)`."""
     count = int(group.max()) + 1 if len(group) else 0
-    logits = (pairs.limit - total) / temperature  # "none" has logit 0
+    logits = (pairs.limit - total) / TEMPERATURE  # "none" has logit 0
     chances = torch.exp(logits.clamp(max=30)) * pairs.use
     mass = torch.full((count,), none, device=total.device).index_add(0, group, chances)
     good = pairs.positive & pairs.use
@@ -85,16 +88,16 @@ def _groups(total: Tensor, pairs: Pairs, group: Tensor, temperature: float, none
     return torch.log(mass.clamp(min=1e-9)) - torch.log(target.clamp(min=1e-9)), has
 
 
-def _doubt(pairs: Pairs, group: Tensor, temperature: float) -> Tensor:
+def _ambiguity(pairs: BatchPairs, group: Tensor) -> Tensor:
     """One minus the chance that the rules give to their own favourite, "none" included: `(G,)`."""
     count = int(group.max()) + 1 if len(group) else 0
-    chances = torch.exp(((pairs.limit - pairs.cost) / temperature).clamp(max=30)) * pairs.use
+    chances = torch.exp(((pairs.limit - pairs.cost) / TEMPERATURE).clamp(max=30)) * pairs.use
     mass = torch.ones(count, device=group.device).index_add(0, group, chances)
     best = torch.ones(count, device=group.device).scatter_reduce(0, group, chances, "amax")
     return 1 - best / mass
 
 
-def _rules_right(pairs: Pairs, group: Tensor) -> Tensor:
+def _rules_right(pairs: BatchPairs, group: Tensor) -> Tensor:
     """Whether the cheapest pair of each group, or none where all cost too much, is the right answer: `(G,)` bool."""
     count = int(group.max()) + 1 if len(group) else 0
     used = pairs.use
@@ -107,7 +110,7 @@ def _rules_right(pairs: Pairs, group: Tensor) -> Tensor:
     return right | (~has & (least >= pairs.limit))
 
 
-def hard_negatives(pairs: Pairs, margin: float = 0.1) -> Tensor:
+def hard_negative_loss(pairs: BatchPairs, margin: float = 0.1) -> Tensor:
     """Hinge: a positive pair must beat its strongest rival, in its row and in its column, by a margin."""
     total = pairs.cost + pairs.correction
     losses = []
@@ -121,7 +124,7 @@ def hard_negatives(pairs: Pairs, margin: float = 0.1) -> Tensor:
     return torch.stack(losses).mean() * 10
 
 
-def boxes(refined: Tensor, truth: Tensor, weight: Tensor, scale: float = 0.02) -> Tensor:
+def box_loss(refined: Tensor, truth: Tensor, weight: Tensor, scale: float = 0.02) -> Tensor:
     """Smooth L1 on boxes.
 
     Args:
@@ -137,7 +140,7 @@ def boxes(refined: Tensor, truth: Tensor, weight: Tensor, scale: float = 0.02) -
     return (loss * weight).sum() / weight.sum().clamp(min=1)
 
 
-def smoothness(refined: Tensor, truth: Tensor, valid: Tensor, kind: str = "second", scale: float = 0.02) -> Tensor:
+def smoothness_loss(refined: Tensor, truth: Tensor, valid: Tensor, kind: str = "second", scale: float = 0.02) -> Tensor:
     """Huber on differences of refined boxes against the ground truth's, of one identity.
 
     Args:
@@ -157,7 +160,7 @@ def smoothness(refined: Tensor, truth: Tensor, valid: Tensor, kind: str = "secon
     return (loss * valid).sum() / valid.sum().clamp(min=1)
 
 
-def chances(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
+def score_loss(logits: Tensor, truth: Tensor, weight: Tensor) -> Tensor:
     """Binary cross-entropy of logits `(N,)` against 0 or 1, weighted."""
     loss = F.binary_cross_entropy_with_logits(logits, truth, reduction="none")
     return (loss * weight).sum() / weight.sum().clamp(min=1)

@@ -7,23 +7,25 @@ cost of each candidate pair of the next frame. After Lu, Lu and Tang (ICCV 2017)
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
 from alstm_ros.association.learned.features import APPEARANCE, DOUBT, GEOMETRY, PAIR, STEP
+from alstm_ros.types import Float32
 
 
 @dataclass(frozen=True, slots=True)
-class ModelConfig:
+class LstmConfig:
     """The network's sizes and bounds.
 
     Attributes:
         hidden: length of the first layer's state vectors.
         second: length of the second layer's; 0 for the same.
-        norm: `layer` or `batch`, how the layers' outputs are normalised.
         embedding: length of the association feature.
         head: width of the heads' hidden layer.
         pair: width of the pair network's hidden layers.
@@ -31,13 +33,10 @@ class ModelConfig:
         shift: largest shift of a refined box, in heights.
         lift: largest change of a score, in logits.
         appearance: whether the step reads the appearance vector.
-        memory: whether a track's state lasts; without, every step starts from zero.
-        gates: whether a track says "none" and how far to trust what is said of it.
     """
 
     hidden: int = 64
     second: int = 0
-    norm: str = "layer"
     embedding: int = 32
     head: int = 64
     pair: int = 48
@@ -45,8 +44,6 @@ class ModelConfig:
     shift: float = 0.15
     lift: float = 1.5
     appearance: bool = True
-    memory: bool = True
-    gates: bool = True
 
     @property
     def last(self) -> int:
@@ -57,15 +54,15 @@ class ModelConfig:
 class AssociationLstm(nn.Module):
     """The network; `steps` is for training over whole sequences, `step` and `score` are what gets exported."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: LstmConfig) -> None:
         super().__init__()
         self.config = config
         self.norm_step = nn.BatchNorm1d(STEP, affine=False)
         self.norm_pair = nn.BatchNorm1d(PAIR, affine=False)
         self.lstm1 = nn.LSTM(STEP, config.hidden, batch_first=True)
-        self.norm1 = _norm(config.norm, config.hidden)
+        self.norm1: nn.Module = nn.LayerNorm(config.hidden)
         self.lstm2 = nn.LSTM(config.hidden, config.last, batch_first=True)
-        self.norm2 = _norm(config.norm, config.last)
+        self.norm2: nn.Module = nn.LayerNorm(config.last)
         self.head = nn.Linear(config.last + GEOMETRY, config.head)
         self.box = nn.Linear(config.head, 8)  # a share of the way to the detection and a shift, for cx, cy, w, h
         self.score = nn.Linear(config.head, 1)
@@ -91,46 +88,22 @@ class AssociationLstm(nn.Module):
             `(R, L, last)`, what the heads read; no meaning beyond the lengths.
         """
         valid = torch.arange(x.shape[1], device=x.device) < lengths[:, None]  # (R, L)
-        if not self.config.memory:
-            alone = x.new_zeros(*x.shape[:2], self.config.last)
-            alone[valid] = self._first(x[valid])
-            return alone
         z = x.new_zeros(x.shape)
         z[valid] = self._normalise(x[valid])  # (R, L, STEP)
         y = x.new_zeros(*x.shape[:2], self.config.last)
-        low = 0
-        for high in (3, 8, 16, 32, x.shape[1]):  # most tracks are short: those of like length run together
-            rows = torch.nonzero((lengths > low) & (lengths <= high))[:, 0]
-            low = max(low, high)
-            if len(rows):
-                first, _ = self.lstm1(z[rows, :high])  # (r, high, hidden)
-                if self.config.norm == "batch":  # padding must not count
-                    kept, there = torch.zeros_like(first), valid[rows, :high]
-                    kept[there] = self.norm1(first[there])
-                    y[rows, :high] = self.lstm2(kept)[0]  # (r, high, last)
-                else:
-                    second, _ = self.lstm2(self.norm1(first))  # (r, high, last)
-                    y[rows, :high] = self.norm2(second)
-        if self.config.norm == "batch":
-            flat = torch.zeros_like(y)
-            flat[valid] = self.norm2(y[valid])
-            return flat
+        for rows, high in by_length(lengths, x.shape[1]):
+            first, _ = self.lstm1(z[rows, :high])  # (r, high, hidden)
+            second, _ = self.lstm2(self.norm1(first))  # (r, high, last)
+            y[rows, :high] = self.norm2(second)
         return y
 
     def step(
         self, x: Tensor, h1: Tensor, c1: Tensor, h2: Tensor, c2: Tensor
     ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor, Tensor]]:
         """One step: `(N, STEP)` and the states to what the heads read, `(N, last)`, and the next states."""
-        if not self.config.memory:
-            h1, c1, h2, c2 = (state * 0 for state in (h1, c1, h2, c2))
         h1, c1 = cell(self.lstm1, self._normalise(x), h1, c1)
         h2, c2 = cell(self.lstm2, self.norm1(h1), h2, c2)
         return self.norm2(h2), (h1, c1, h2, c2)
-
-    def _first(self, x: Tensor) -> Tensor:
-        """`(N, STEP)` to what the heads read after a step from zero, `(N, last)`."""
-        first, second = (x.new_zeros(len(x), width) for width in (self.config.hidden, self.config.last))
-        return self.step(x, first, first, second, second)[0]
 
     def heads(self, y: Tensor, x: Tensor) -> dict[str, Tensor]:
         """What is said of each track after a step.
@@ -149,8 +122,6 @@ class AssociationLstm(nn.Module):
         box = torch.cat([box[:, :4], config.shift * box[:, 4:]], 1)
         trust = self.trust(y)  # (N, 2)
         none, reliability = trust[:, :1], torch.sigmoid(trust[:, 1:])
-        if not config.gates:
-            none, reliability = none * 0, reliability * 0 + 1
         key = torch.cat([torch.tanh(self.embed(y)), none, reliability], 1)
         return {
             "box": box,
@@ -175,16 +146,33 @@ class AssociationLstm(nn.Module):
         raw = self.pair3(z)[:, 0] + keys[:, -2]  # "none" raises the cost of every candidate of its track
         return self.config.bound * torch.tanh(raw) * keys[:, -1] * pairs[:, DOUBT].clamp(0, 1)
 
+    def weights(self) -> dict[str, Float32]:
+        """Every parameter and statistic by its name, as arrays: what a file of the network holds."""
+        return {name: tensor.detach().cpu().numpy().astype(np.float32) for name, tensor in self.state_dict().items()}
+
     def _normalise(self, x: Tensor) -> Tensor:
         """Geometry standardised, appearance scaled to unit variance or blanked."""
         z = self.norm_step(x).clamp(-6, 6)
-        looks = x[:, GEOMETRY:] * APPEARANCE**0.5 if self.config.appearance else x[:, GEOMETRY:] * 0
-        return torch.cat([z[:, :GEOMETRY], looks], 1)
+        appearance = x[:, GEOMETRY:] * (APPEARANCE**0.5 if self.config.appearance else 0)
+        return torch.cat([z[:, :GEOMETRY], appearance], 1)
 
 
-def _norm(kind: str, width: int) -> nn.Module:
-    """Normalises a layer's output."""
-    return nn.LayerNorm(width) if kind == "layer" else nn.BatchNorm1d(width, affine=False)
+def by_length(lengths: Tensor, longest: int) -> Iterator[tuple[Tensor, int]]:
+    """Groups of sequences of like length, which run together: most tracks are short.
+
+    Args:
+        lengths: `(R,)` int64.
+        longest: the largest length, padding included.
+
+    Yields:
+        `(r,)` the rows of a group, and a length that none of them exceeds.
+    """
+    low = 0
+    for high in (3, 8, 16, 32, longest):
+        rows = torch.nonzero((lengths > low) & (lengths <= high))[:, 0]
+        low = max(low, high)
+        if len(rows):
+            yield rows, high
 
 
 def cell(lstm: nn.LSTM, x: Tensor, h: Tensor, c: Tensor) -> tuple[Tensor, Tensor]:

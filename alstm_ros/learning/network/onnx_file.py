@@ -1,12 +1,10 @@
 """Writes the network as one self-describing ONNX file: one step and the pairs' corrections, no loop.
 
-The graph is written node by node, so that the FP16 variant can keep the cell states and every sigmoid and tanh in FP32:
-there only the matrices are halved. Constants bear the names of the network's parameters; `weights` reads them back.
+Constants bear the names of the network's parameters; `weights` reads them back.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,7 +17,8 @@ from torch import nn
 
 from alstm_ros.association.learned.associator import KIND, STATES, VERSION
 from alstm_ros.association.learned.features import APPEARANCE, DOUBT, GEOMETRY, PAIR, STEP
-from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.network.model import AssociationLstm, LstmConfig
+from alstm_ros.learning.network.variants import described
 from alstm_ros.types import Float32
 
 OPSET = 17
@@ -28,10 +27,9 @@ OPSET = 17
 class _Graph:
     """Nodes and constants under construction; every method returns the name of a value."""
 
-    def __init__(self, *, half: bool) -> None:
+    def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
-        self._half = half
 
     def constant(self, values: np.ndarray, name: str = "") -> str:
         name = name or f"w{len(self.constants)}"
@@ -50,14 +48,9 @@ class _Graph:
         return names
 
     def linear(self, value: str, weight: np.ndarray, bias: np.ndarray, layer: str) -> str:
-        """`value @ weight.T + bias`, the product in half precision where that is wanted."""
+        """`value @ weight.T + bias`."""
         b = self.constant(bias, f"{layer}.bias")
-        if not self._half:
-            return self.add("Gemm", value, self.constant(weight, f"{layer}.weight"), b, transB=1)
-        low = self.add("Cast", value, to=TensorProto.FLOAT16)
-        product = self.add("MatMul", low, self.constant(weight.T.astype(np.float16), f"{layer}.weight"))
-        wide = self.add("Cast", product, to=TensorProto.FLOAT)
-        return self.add("Add", wide, b)
+        return self.add("Gemm", value, self.constant(weight, f"{layer}.weight"), b, transB=1)
 
     def times(self, value: str, factor: float) -> str:
         return self.add("Mul", value, self.constant(np.float32(factor)))
@@ -67,27 +60,25 @@ class _Graph:
         return self.add("Add", scaled, self.constant(shift, f"{layer}.shift"))
 
 
-def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = False) -> onnx.ModelProto:
+def network_graph(model: AssociationLstm, about: Mapping[str, str]) -> onnx.ModelProto:
     """The network as an ONNX model.
 
     Args:
         model: trained.
         about: what the metadata says beside the layout: licence, training data, version.
-        half: whether matrices are FP16; states, sigmoids and tanh stay FP32.
 
     Returns:
         The checked model.
     """
-    config, g = model.config, _Graph(half=half)
-    weights = {name: tensor.detach().cpu().numpy().astype(np.float32) for name, tensor in model.state_dict().items()}
+    config, g, weights = model.config, _Graph(), model.weights()
 
     x = _standard(g, "x", model.norm_step, "norm_step")
-    geometry, looks = g.split(x, [GEOMETRY, STEP - GEOMETRY])
-    raw = g.split("x", [GEOMETRY, STEP - GEOMETRY])
-    looks = g.times(raw[1], APPEARANCE**0.5 if config.appearance else 0)
-    z = g.add("Concat", geometry, looks, axis=1)
-    h1 = _cell(g, weights, 1, z, memory=config.memory)
-    h2 = _cell(g, weights, 2, _between(g, weights, model, "norm1", h1), memory=config.memory)
+    geometry, _ = g.split(x, [GEOMETRY, STEP - GEOMETRY])
+    _, appearance = g.split("x", [GEOMETRY, STEP - GEOMETRY])  # not standardised
+    appearance = g.times(appearance, APPEARANCE**0.5 if config.appearance else 0)
+    z = g.add("Concat", geometry, appearance, axis=1)
+    h1 = _cell(g, weights, 1, z)
+    h2 = _cell(g, weights, 2, _between(g, weights, model, "norm1", h1))
     y = _between(g, weights, model, "norm2", h2)
 
     hidden = g.add("Relu", _linear(g, weights, "head", g.add("Concat", y, geometry, axis=1)))
@@ -100,8 +91,6 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     g.add("Reshape", lift, flat, name="lift")
     none, trust = g.split(_linear(g, weights, "trust", y), [1, 1])
     feature, reliability = g.add("Tanh", _linear(g, weights, "embed", y)), g.add("Sigmoid", trust)
-    if not config.gates:
-        none, reliability = g.times(none, 0), g.affine(reliability, np.float32(0), np.float32(1), "gates")
     g.add("Concat", feature, none, reliability, axis=1, name="key")
 
     feature, none, trust = g.split("keys", [config.embedding, 1, 1])
@@ -120,14 +109,14 @@ def build(model: AssociationLstm, about: Mapping[str, str], *, half: bool = Fals
     proto.ir_version = 8
     sizes = {"hidden": config.hidden, "second": config.last, "embedding": config.embedding, "bound": config.bound}
     sizes |= {"step": STEP, "pair": PAIR}
-    metadata = {"kind": KIND, "layout": VERSION, "sizes": json.dumps(sizes), "precision": "fp16" if half else "fp32"}
-    metadata["network"] = json.dumps(dataclasses.asdict(config))
+    metadata = {"kind": KIND, "layout": VERSION, "sizes": json.dumps(sizes), "precision": "fp32"}
+    metadata["network"] = json.dumps(described(config))
     helper.set_model_props(proto, metadata | dict(about))
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def _interface(config: ModelConfig) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
+def _interface(config: LstmConfig) -> tuple[list[onnx.ValueInfoProto], list[onnx.ValueInfoProto]]:
     """The graph's inputs and outputs."""
 
     def value(name: str, first: str, width: int | None) -> onnx.ValueInfoProto:
@@ -142,10 +131,10 @@ def _interface(config: ModelConfig) -> tuple[list[onnx.ValueInfoProto], list[onn
     return inputs, outputs
 
 
-def export(model: AssociationLstm, path: Path, about: Mapping[str, str], *, half: bool = False) -> None:
+def write_network(model: AssociationLstm, path: Path, about: Mapping[str, str]) -> None:
     """Writes the ONNX file; a file of that name is replaced at once or not at all."""
     fresh = path.with_suffix(".part")
-    fresh.write_bytes(build(model, about, half=half).SerializeToString(deterministic=True))
+    fresh.write_bytes(network_graph(model, about).SerializeToString(deterministic=True))
     fresh.replace(path)
 
 
@@ -176,10 +165,10 @@ def _norm(g: _Graph, weights: Mapping[str, Float32], name: str, value: str) -> s
     return g.add("LayerNormalization", value, scale, shift, axis=-1, epsilon=1e-5)
 
 
-def _cell(g: _Graph, weights: Mapping[str, Float32], layer: int, x: str, *, memory: bool) -> str:
+def _cell(g: _Graph, weights: Mapping[str, Float32], layer: int, x: str) -> str:
     """One recurrent step; names the next states as outputs and returns h."""
     name, states = f"lstm{layer}", [f"h{layer}", f"c{layer}"]
-    h, c = states if memory else [g.times(state, 0) for state in states]
+    h, c = states
     w = np.concatenate([weights[f"{name}.weight_ih_l0"], weights[f"{name}.weight_hh_l0"]], axis=1)
     b = weights[f"{name}.bias_ih_l0"] + weights[f"{name}.bias_hh_l0"]
     gates = g.linear(g.add("Concat", x, h, axis=1), w, b, name)

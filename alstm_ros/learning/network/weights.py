@@ -15,7 +15,8 @@ from torch import Tensor, nn
 
 from alstm_ros.association.learned.associator import MODELS, Layout
 from alstm_ros.errors import ModelError
-from alstm_ros.learning.network.model import AssociationLstm, ModelConfig
+from alstm_ros.learning.network.model import AssociationLstm
+from alstm_ros.learning.network.variants import VariantConfig, make_network
 from alstm_ros.types import Float32
 
 
@@ -23,7 +24,7 @@ def read_model(name: str) -> AssociationLstm:
     """The network of a file, ready to be trained further.
 
     Args:
-        name: a name in association.lstm.MODELS, an ONNX file that `alstm train` wrote, or its `checkpoint.pt`.
+        name: a name in MODELS, an ONNX file that `alstm train` wrote, or its `checkpoint.pt`.
 
     Returns:
         The network, on the processor; it computes what the file computes.
@@ -58,7 +59,7 @@ def blended(trained: AssociationLstm, start: AssociationLstm, share: float) -> A
     return start
 
 
-def describe(path: Path) -> dict[str, str]:
+def read_metadata(path: Path) -> dict[str, str]:
     """What an ONNX file says of itself.
 
     Raises:
@@ -77,7 +78,7 @@ def _load(path: Path) -> onnx.ModelProto:
 def _checkpoint(path: Path) -> AssociationLstm:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        model = AssociationLstm(_config(state["config"]["model"]))
+        model = make_network(VariantConfig(**state["config"]["model"]))
         model.load_state_dict(state["model"])
     except (OSError, RuntimeError, KeyError, TypeError, pickle.UnpicklingError) as error:
         raise ModelError(f"It is no checkpoint of this network: {error}") from error
@@ -94,19 +95,15 @@ def _onnx(path: Path) -> AssociationLstm:
         raise ModelError("It does not name its weights; only files that `alstm train` wrote since 0.1.0 do.")
     constants = {item.name: numpy_helper.to_array(item).astype(np.float32) for item in proto.graph.initializer}
     try:
-        model = AssociationLstm(_config(json.loads(metadata["network"])))
+        model = make_network(VariantConfig(**json.loads(metadata["network"])))
         model.load_state_dict(_state(model, constants))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"Its weights are not those of the network that it describes: {error}") from error
     return model
 
 
-def _config(values: Mapping[str, object]) -> ModelConfig:
-    return ModelConfig(**values)  # type: ignore[arg-type]  # as they were written; a TypeError tells where not
-
-
 def _state(model: AssociationLstm, constants: Mapping[str, Float32]) -> dict[str, Tensor]:
-    """The network's state from an ONNX file's constants, which `export` names after the layers."""
+    """The network's state from an ONNX file's constants, which `network_graph` names after the layers."""
     state = model.state_dict()
     for name, layer in model.named_children():
         if isinstance(layer, nn.BatchNorm1d):  # was written as a scale and a shift

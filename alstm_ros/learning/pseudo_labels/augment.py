@@ -14,17 +14,17 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from alstm_ros.learning.pseudo_labels.pairs import COLUMNS, Pairs
-from alstm_ros.learning.pseudo_labels.recordings import Footage
+from alstm_ros.learning.pseudo_labels.footage import COLUMNS, PseudoLabels
+from alstm_ros.learning.pseudo_labels.recordings import LabelSource
 from alstm_ros.learning.simulation.scenes import visible_share
 from alstm_ros.types import Float32
 
 HIDING = 4.5
-"""Logits that a score loses when its object is wholly hidden, as noise.Noise has it."""
+"""Logits that a score loses when its object is wholly hidden, as `hiding` of simulation's DetectorNoise."""
 CROWD = 45
-"""Detections a frame up to which clips are laid over each other."""
+"""Clips are laid over each other up to so many detections a frame."""
 FLOOR = 0.1
-"""Scores below this are not reported."""
+"""Detections of a lower score are hidden, as a detector's threshold hides them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +43,21 @@ class Gaps:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnClip:
-    """Some frames of a recording, changed.
+class AugmentedClip:
+    """Some frames of a recording, made harder.
 
     Attributes:
-        pairs: its detections, with those that are hidden.
-        hidden: `(D,)` bool, detections that the tracker does not get.
+        footage: its detections, with those that are hidden.
+        hidden: `(D,)` bool, detections that a gap or somebody in front hides from the tracker.
     """
 
-    pairs: Pairs
+    footage: PseudoLabels
     hidden: NDArray[np.bool_]
+
+    @property
+    def shown(self) -> NDArray[np.bool_]:
+        """`(D,)` bool, the detections that the tracker gets: those that are not hidden and whose boxes have a size."""
+        return ~self.hidden & self.footage.sound()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,56 +73,56 @@ class Hardness:
     gaps: Gaps = field(default_factory=Gaps)
 
 
-def draw_own_clip(
-    rng: np.random.Generator, recordings: Sequence[Footage], frames: int, hardness: Hardness | None = None
-) -> OwnClip:
-    """A clip of one of the recordings.
+def draw_augmented_clip(
+    rng: np.random.Generator, sources: Sequence[LabelSource], frames: int, hardness: Hardness | None = None
+) -> AugmentedClip:
+    """A clip of one of the recordings, made harder.
 
     Args:
         rng: draws.
-        recordings: what to cut from, the longer the more often.
+        sources: the recordings to cut from, the longer the more often.
         frames: its length, at most.
         hardness: what is done to it.
     """
     hardness = hardness or Hardness()
-    lengths = np.array([len(footage) for footage in recordings], np.float64)
-    footage = recordings[int(rng.choice(len(recordings), p=lengths / lengths.sum()))]
-    pairs = footage.part(rng)
+    lengths = np.array([len(source) for source in sources], np.float64)
+    source = sources[int(rng.choice(len(sources), p=lengths / lengths.sum()))]
+    footage = source.part(rng)
     step = int(rng.choice(hardness.steps))
-    clip = _cut(rng, pairs, frames, step)
+    clip = _cut(rng, footage, frames, step)
     faint = np.zeros(len(clip.frames), bool)
-    if np.isnan(pairs.motion).all():  # two times of a moving camera would not fit each other
-        room = CROWD / max(len(clip.frames) / max(len(clip.numbers), 1), 1)
+    if np.isnan(footage.motion).all():  # two times of a moving camera would not fit each other
+        room = CROWD / max(len(clip.frames) / max(len(clip), 1), 1)
         for _ in range(min(int(rng.integers(4)), round(room) - 1)):
-            clip, faint = overlay(clip, displaced(_cut(rng, footage.part(rng), frames, step), rng), faint, rng)
-    return OwnClip(clip, faint | interrupted(clip, hardness.gaps, rng))
+            clip, faint = overlay(clip, displaced(_cut(rng, source.part(rng), frames, step), rng), faint, rng)
+    return AugmentedClip(clip, faint | interrupted(clip, hardness.gaps, rng))
 
 
-def _cut(rng: np.random.Generator, pairs: Pairs, frames: int, step: int) -> Pairs:
-    span = min(len(pairs.numbers), frames * min(step, 2))
-    first = int(rng.integers(len(pairs.numbers) - span + 1))
-    return pairs.at(np.arange(first, first + span, step))
+def _cut(rng: np.random.Generator, footage: PseudoLabels, frames: int, step: int) -> PseudoLabels:
+    span = min(len(footage), frames * min(step, 2))
+    first = int(rng.integers(len(footage) - span + 1))
+    return footage.at(np.arange(first, first + span, step))
 
 
-def displaced(pairs: Pairs, rng: np.random.Generator) -> Pairs:
+def displaced(footage: PseudoLabels, rng: np.random.Generator) -> PseudoLabels:
     """The clip a good way to the left or right, half of the time mirrored: whoever stands still stands elsewhere.
 
     The camera's motion must be unknown.
     """
-    width = float(pairs.boxes[:, 2].max(initial=1.0))
+    width = float(footage.boxes[:, 2].max(initial=1.0))
     shift = rng.uniform(0.1, 0.4) * width * rng.choice([-1, 1])
     mirrored = rng.random() < 0.5
     moved = []
-    for boxes in (pairs.boxes, pairs.truths):
+    for boxes in (footage.boxes, footage.truths):
         table = boxes.copy()
         table[:, [0, 2]] = (width - boxes[:, [2, 0]] if mirrored else boxes[:, [0, 2]]) + shift
         moved.append(table)
-    return replace(pairs, boxes=moved[0], truths=moved[1])
+    return replace(footage, boxes=moved[0], truths=moved[1])
 
 
 def overlay(
-    one: Pairs, other: Pairs, hidden: NDArray[np.bool_], rng: np.random.Generator
-) -> tuple[Pairs, NDArray[np.bool_]]:
+    one: PseudoLabels, other: PseudoLabels, hidden: NDArray[np.bool_], rng: np.random.Generator
+) -> tuple[PseudoLabels, NDArray[np.bool_]]:
     """Two clips of one camera as if they had happened at once.
 
     Who ends lower in the image hides the other, whose score falls, whose box errs, and who is not found at all when too
@@ -132,7 +137,7 @@ def overlay(
     Returns:
         Both together, and which detections are hidden `(D,)`.
     """
-    other = other.choose(other.frames < len(one.numbers))
+    other = other.choose(other.frames < len(one))
     shifted = replace(
         other,
         tracklets=np.where(other.tracklets >= 0, other.tracklets + one.tracklets.max(initial=-1) + 1, -1),
@@ -163,13 +168,13 @@ def _covered(frames: NDArray[np.int64], boxes: Float32, mine: NDArray[np.bool_])
     return lost
 
 
-def interrupted(pairs: Pairs, gaps: Gaps, rng: np.random.Generator) -> NDArray[np.bool_]:
+def interrupted(footage: PseudoLabels, gaps: Gaps, rng: np.random.Generator) -> NDArray[np.bool_]:
     """`(D,)` which detections a gap in their tracklet hides."""
-    hidden = np.zeros(len(pairs.frames), bool)
-    steps = np.diff(pairs.stamps_ns)
+    hidden = np.zeros(len(footage.frames), bool)
+    steps = np.diff(footage.stamps_ns)
     longest = max(1, round(gaps.longest * 1e9 / float(np.median(steps)))) if len(steps) else 1
-    order = np.argsort(pairs.tracklets, kind="stable")
-    known, starts = np.unique(pairs.tracklets[order], return_index=True)
+    order = np.argsort(footage.tracklets, kind="stable")
+    known, starts = np.unique(footage.tracklets[order], return_index=True)
     for key, rows in zip(known.tolist(), np.split(order, starts[1:]), strict=True):
         room = len(rows) - 2 * gaps.rest
         if key < 0 or room < 1 or rng.random() >= gaps.share:

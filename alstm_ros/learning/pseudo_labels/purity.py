@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from alstm_ros.boxes import iou
+from alstm_ros.learning.pseudo_labels.footage import DIFFERENT, SAME, UNKNOWN, PseudoLabels
 from alstm_ros.learning.pseudo_labels.identities import matched
-from alstm_ros.learning.pseudo_labels.pairs import DIFFERENT, SAME, UNKNOWN, Pairs
 from alstm_ros.recordings.labels import Labels
 
 
@@ -48,34 +48,34 @@ class Purity:
         }
 
 
-def purity(pairs: Pairs, truth: Labels, overlap: float = 0.5) -> Purity:
+def purity(footage: PseudoLabels, truth: Labels, overlap: float = 0.5) -> Purity:
     """Compares with ground truth that was hidden until now.
 
     A detection is the object that the best matching of its frame gives it at this IoU. A pair tells something about
     objects where both of its detections are one; links with one such end are counted apart.
 
     Args:
-        pairs: what was bootstrapped.
+        footage: what was bootstrapped.
         truth: every annotated object, those that a benchmark does not count included.
         overlap: the smallest IoU of a match.
     """
-    objects = np.full(len(pairs.frames), -1, np.int64)
+    objects = np.full(len(footage.frames), -1, np.int64)
     rows = truth.rows()
-    starts = np.searchsorted(pairs.frames, np.arange(len(pairs.numbers) + 1))
-    for index, number in enumerate(pairs.numbers.tolist()):
+    starts = footage.rows().tolist()
+    for index, number in enumerate(footage.numbers.tolist()):
         mine = slice(starts[index], starts[index + 1])
         theirs = slice(rows[number - 1], rows[number]) if number <= truth.length else slice(0, 0)
-        found, columns = matched(iou(pairs.boxes[mine].astype(np.float64), truth.boxes[theirs]), overlap)
+        found, columns = matched(iou(footage.boxes[mine].astype(np.float64), truth.boxes[theirs]), overlap)
         objects[mine][found] = truth.ids[theirs][columns]
-    one, other = objects[pairs.first], objects[pairs.second]
+    one, other = objects[footage.first], objects[footage.second]
     known = (one >= 0) & (other >= 0)
-    same, different = (pairs.labels == SAME) & known, (pairs.labels == DIFFERENT) & known
+    same, different = (footage.labels == SAME) & known, (footage.labels == DIFFERENT) & known
     return Purity(
         int(same.sum()),
         int((same & (one == other)).sum()),
-        int(((pairs.labels == SAME) & ((one >= 0) ^ (other >= 0))).sum()),
+        int(((footage.labels == SAME) & ((one >= 0) ^ (other >= 0))).sum()),
         int(different.sum()),
         int((different & (one != other)).sum()),
-        int((pairs.labels == UNKNOWN).sum()),
-        len(pairs.labels),
+        int((footage.labels == UNKNOWN).sum()),
+        len(footage.labels),
     )

@@ -17,29 +17,33 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from alstm_ros.errors import DataError
-from alstm_ros.learning.pseudo_labels.pairs import Pairs
+from alstm_ros.learning.pseudo_labels.footage import PseudoLabels
 from alstm_ros.recordings.frames import DetectionFrame
 
-FRAMES, DETECTIONS, LEAST = 3000, 60_000, 600
-"""A part ends with so many frames, or with so many detections if it has the least number of frames."""
+FRAMES = 3000
+"""Frames with which a part ends."""
+DETECTIONS = 60_000
+"""Detections with which a part ends that has at least LEAST frames."""
+LEAST = 600
+"""Frames that a part has at least before its detections end it."""
 KEPT = 4
 """Parts that a process keeps in memory."""
 
 F = TypeVar("F", bound=DetectionFrame)
 
 
-class Footage(Protocol):
-    """Frames of one camera, of which parts can be had."""
+class LabelSource(Protocol):
+    """Pseudo-labelled frames of one camera, of which parts can be had."""
 
     def __len__(self) -> int:
         """How many frames."""
         ...
 
-    def parts(self) -> Iterator[Pairs]:
+    def parts(self) -> Iterator[PseudoLabels]:
         """All of them, in their order."""
         ...
 
-    def part(self, rng: np.random.Generator) -> Pairs:
+    def part(self, rng: np.random.Generator) -> PseudoLabels:
         """One of the parts, the longer the more often."""
         ...
 
@@ -58,7 +62,7 @@ def in_parts(frames: Iterable[tuple[int, F]]) -> Iterator[list[tuple[int, F]]]:
         yield part
 
 
-def write(path: Path, parts: Iterable[Pairs]) -> None:
+def write_recording(path: Path, parts: Iterable[PseudoLabels]) -> None:
     """Writes a recording, at once or not at all; takes one part after the other."""
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f"{path.name}.part")
@@ -70,10 +74,10 @@ def write(path: Path, parts: Iterable[Pairs]) -> None:
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
 
-            for place, pairs in enumerate(parts):
-                for column in fields(Pairs):
-                    add(f"{place:06}/{column.name}", getattr(pairs, column.name))
-                index.append((len(pairs), pairs.labelled))
+            for place, footage in enumerate(parts):
+                for column in fields(PseudoLabels):
+                    add(f"{place:06}/{column.name}", getattr(footage, column.name))
+                index.append((len(footage), footage.labelled))
             add("index", np.array(index, np.int64).reshape(-1, 2))
         fresh.replace(path)
     finally:
@@ -98,7 +102,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class LabelledRecording:
     """A recording on disk, or some frames of it. Parts are read when they are asked for.
 
     Attributes:
@@ -112,7 +116,7 @@ class Recording:
     spans: tuple[Span, ...]
 
     @classmethod
-    def open(cls, path: Path) -> Recording:
+    def open(cls, path: Path) -> LabelledRecording:
         """Reads what parts there are.
 
         Raises:
@@ -135,19 +139,19 @@ class Recording:
         """How many frames a person labelled."""
         return sum(span.labelled for span in self.spans)
 
-    def parts(self) -> Iterator[Pairs]:
-        """See Footage."""
+    def parts(self) -> Iterator[PseudoLabels]:
+        """See LabelSource."""
         for span in self.spans:
             yield _read(self.path, self.age, span)
 
-    def part(self, rng: np.random.Generator) -> Pairs:
-        """See Footage."""
+    def part(self, rng: np.random.Generator) -> PseudoLabels:
+        """See LabelSource."""
         if len(self.spans) == 1:
             return _read(self.path, self.age, self.spans[0])
         lengths = np.array([span.last - span.first for span in self.spans], np.float64)
         return _read(self.path, self.age, self.spans[int(rng.choice(len(lengths), p=lengths / lengths.sum()))])
 
-    def parted(self, share: float) -> tuple[Recording, Recording]:
+    def parted(self, share: float) -> tuple[LabelledRecording, LabelledRecording]:
         """The beginning and, of this share of the frames, the end.
 
         A recording of which a person labelled frames is all beginning: that work is not to be held out.
@@ -163,17 +167,19 @@ class Recording:
 
 
 @lru_cache(maxsize=KEPT)
-def _read(path: Path, _age: int, span: Span) -> Pairs:
+def _read(path: Path, _age: int, span: Span) -> PseudoLabels:
     """The frames of a span; labels of pairs are there for whole parts alone."""
     try:
         with np.load(path) as archive:
-            pairs = Pairs(**{column.name: archive[f"{span.place:06}/{column.name}"] for column in fields(Pairs)})
+            footage = PseudoLabels(
+                **{column.name: archive[f"{span.place:06}/{column.name}"] for column in fields(PseudoLabels)}
+            )
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise DataError(f"{path} is no file of bootstrapped pairs: {error}.") from error
-    return pairs if (span.first, span.last) == (0, len(pairs)) else pairs.at(np.arange(span.first, span.last))
+    return footage if (span.first, span.last) == (0, len(footage)) else footage.at(np.arange(span.first, span.last))
 
 
-def open_all(folder: Path) -> list[Recording]:
+def open_recordings(folder: Path) -> list[LabelledRecording]:
     """Every recording of a folder, in the order of their names.
 
     Raises:
@@ -182,4 +188,4 @@ def open_all(folder: Path) -> list[Recording]:
     paths = sorted(folder.glob("*.npz"))
     if not paths:
         raise DataError(f"{folder} holds no bootstrapped recording (.npz); 'alstm bootstrap' writes them.")
-    return [Recording.open(path) for path in paths]
+    return [LabelledRecording.open(path) for path in paths]

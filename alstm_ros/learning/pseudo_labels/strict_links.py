@@ -18,16 +18,15 @@ from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.learning.pseudo_labels.pairs import DIFFERENT, NOBODY_LOOKED, SAME, UNKNOWN, Pairs
+from alstm_ros.learning.pseudo_labels.footage import DIFFERENT, NOT_LABELLED, SAME, UNKNOWN, PseudoLabels
 from alstm_ros.options import replace
 from alstm_ros.recordings.frames import DetectionFrame
 from alstm_ros.types import Float32, Int64
 
 GAP = 1.5
 """Frames further apart than so many usual intervals are not neighbours."""
-SECOND = 1_000_000_000
 REFUSED = 10.0
-"""Added to the cost of a pair that is not strict: far above any limit."""
+"""Cost that is added to a pair that is not strict, which is far above any limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Strictness:
     duplicate: float = 0.5
 
 
-class _Judge:
+class _StrictLinks:
     """Sits where the learned associator sits: lets the tracker make strict links alone, and notes every pair."""
 
     def __init__(self, strictness: Strictness) -> None:
@@ -131,7 +130,7 @@ def _runner_up(table: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 
 def bootstrap(
     frames: Sequence[tuple[int, DetectionFrame]], config: Config, strictness: Strictness | None = None
-) -> Pairs:
+) -> PseudoLabels:
     """Labels the pairs of one recording.
 
     Args:
@@ -142,26 +141,26 @@ def bootstrap(
     Returns:
         The pairs.
     """
-    judge = _Judge(strictness or Strictness())
+    links = _StrictLinks(strictness or Strictness())
     stamps = np.array([frame.stamp_ns for _, frame in frames], np.int64)
     gaps = np.diff(stamps)
     usual = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 0.0
     # A track ends with the first frame that lacks it: across a gap nothing is certain, so nothing could be learned but
     # that whoever returns is somebody else.
-    changes = {"association.model": "", "tracks.lost_seconds": min(GAP * usual / SECOND, 60.0)}
-    manager = TrackManager(replace(config, changes), IdCounter(), judge)
+    changes = {"association.model": "", "tracks.lost_seconds": min(GAP * usual / 1e9, 60.0)}
+    manager = TrackManager(replace(config, changes), IdCounter(), links)
     seen = []
     for _, frame in frames:
         result = manager.update(frame.detections, frame.stamp_ns, frame.camera_motion)
         seen.append(result.detections)
-        judge.base += len(result.detections)
+        links.base += len(result.detections)
     unknown = np.full((2, 3), np.nan)
     width = max((item.features.shape[1] for item in seen if item.features is not None), default=0)
     features = [np.zeros((len(item), width), np.float32) if item.features is None else item.features for item in seen]
-    tracklets = np.full(judge.base, -1, np.int64)
-    tracklets[list(judge.tracklets)] = list(judge.tracklets.values())
+    tracklets = np.full(links.base, -1, np.int64)
+    tracklets[list(links.tracklets)] = list(links.tracklets.values())
     nothing = np.zeros(0, np.int64)
-    return Pairs(
+    return PseudoLabels(
         numbers=np.array([number for number, _ in frames], np.int64),
         stamps_ns=stamps,
         motion=np.array(
@@ -173,9 +172,9 @@ def bootstrap(
         classes=np.concatenate([nothing, *(item.classes for item in seen)]),
         features=np.concatenate([np.zeros((0, width), np.float32), *features]),
         tracklets=tracklets,
-        objects=np.full(judge.base, NOBODY_LOOKED),
-        truths=np.full((judge.base, 4), np.nan, np.float32),
-        first=np.concatenate([nothing, *judge.first]),
-        second=np.concatenate([nothing, *judge.second]),
-        labels=np.concatenate([np.zeros(0, np.int8), *judge.labels]),
+        objects=np.full(links.base, NOT_LABELLED),
+        truths=np.full((links.base, 4), np.nan, np.float32),
+        first=np.concatenate([nothing, *links.first]),
+        second=np.concatenate([nothing, *links.second]),
+        labels=np.concatenate([np.zeros(0, np.int8), *links.labels]),
     )

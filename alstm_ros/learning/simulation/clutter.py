@@ -22,8 +22,8 @@ _FLICKER = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Habits:
-    """How much a detector finds that is not there; see noise.Noise, whose numbers these are.
+class ClutterHabits:
+    """How much a detector finds that is not there; see noise.DetectorNoise, whose numbers these are.
 
     Attributes:
         clutter: at any time.
@@ -54,7 +54,7 @@ class Clutter:
         clings: `(n,)` the object that each of them clings to, -1 for none.
     """
 
-    def __init__(self, scene: Scene, habits: Habits, objects: int, dt: float, rng: np.random.Generator) -> None:
+    def __init__(self, scene: Scene, habits: ClutterHabits, objects: int, dt: float, rng: np.random.Generator) -> None:
         """Prepares one run over a scene.
 
         Args:

@@ -14,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.boxes import cxcywh_to_xyxy, iou, nms, xyxy_to_cxcywh
-from alstm_ros.learning.simulation.clutter import Clutter, Habits
+from alstm_ros.learning.simulation.clutter import Clutter, ClutterHabits
 from alstm_ros.learning.simulation.scenes import Scene
 from alstm_ros.types import Detections, Float32, Float64, Int64
 
 FALSE = -1
 """Truth of a detection that is no object."""
-DOUBLE = -2
-"""Truth of a second detection of the object in row 0 of the scene's arrays; of that in row k it is DOUBLE - k."""
+DUPLICATE = -2
+"""Truth of a second detection of the object in row 0 of the scene's arrays; of that in row k it is DUPLICATE - k."""
 HIT = 0.5
 """IoU from which a box counts as its object."""
 _OWN = 0.4
@@ -35,7 +35,7 @@ _AWAY = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
+class DetectorNoise:
     """How a detector errs; the defaults are those of a good one.
 
     Attributes:
@@ -91,7 +91,7 @@ class Noise:
     uniform: float = 0.3
 
 
-def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
+def draw_noise(rng: np.random.Generator, width: int = 0) -> DetectorNoise:
     """A detector drawn from wide ranges: most are good ones, one of seven is poor.
 
     Args:
@@ -106,7 +106,7 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
         return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
     poor, keen = rng.random() < 0.15, rng.random() < 0.4  # keen ones find what is hidden, and are not sure of it
-    return Noise(
+    return DetectorNoise(
         jitter=between(0.02, 0.06) if poor else between(0.006, 0.035),
         tails=float(rng.uniform(0.0, 0.6)),
         shrink=float(rng.uniform(0.0, 0.8)) if rng.random() < 0.5 else 0.0,
@@ -134,10 +134,10 @@ def draw_noise(rng: np.random.Generator, width: int = 0) -> Noise:
     )
 
 
-class Detector:
+class SimulatedDetector:
     """Finds what is in a scene, frame after frame, with errors."""
 
-    def __init__(self, scene: Scene, noise: Noise, rng: np.random.Generator) -> None:
+    def __init__(self, scene: Scene, noise: DetectorNoise, rng: np.random.Generator) -> None:
         """Prepares one run over a scene.
 
         Args:
@@ -156,7 +156,7 @@ class Detector:
         self._looks = _unit(np.sqrt(1 - noise.uniform) * own + np.sqrt(noise.uniform) * common)
         self._missed = np.zeros(count)  # seconds for which an object is still missed
         self._dt = 1 / 30 if len(scene) < 2 else float(np.median(np.diff(scene.stamps_ns))) / 1e9
-        habits = Habits(
+        habits = ClutterHabits(
             noise.clutter, noise.shadow, noise.part, noise.double, noise.ghost, noise.false,
             noise.blink, 2 * noise.jitter,
         )  # fmt: skip
@@ -167,7 +167,7 @@ class Detector:
 
         Returns:
             Detections, best score first, and their truth `(N,)` int64: a row of the scene's arrays, FALSE, or
-            DOUBLE and below.
+            DUPLICATE and below.
         """
         noise, rng = self._noise, self._rng
         part = slice(int(self._rows[frame]), int(self._rows[frame + 1]))
@@ -274,16 +274,16 @@ def judged(found: Float32, origin: Int64, whole: NDArray[np.bool_], real: Float3
         start: see `real`.
 
     Returns:
-        `(N,)` int64: the row, where the box is near enough to it; DOUBLE - row, where it only lies on that object or is
-        too far off to be called it: a track that holds on to it is neither right nor wrong; FALSE.
+        `(N,)` int64: the row, where the box is near enough to it; DUPLICATE - row, where it only lies on that object or
+        is too far off to be called it: a track that holds on to it is neither right nor wrong; FALSE.
     """
     if not len(found) or not len(real):
         return np.full(len(found), FALSE, np.int64)
     overlap = iou(found, real)
     best = overlap.argmax(axis=1)
-    truth = np.where(overlap[np.arange(len(found)), best] >= HIT, DOUBLE - (best + start), FALSE)
+    truth = np.where(overlap[np.arange(len(found)), best] >= HIT, DUPLICATE - (best + start), FALSE)
     own = np.flatnonzero(origin >= 0)
-    truth[own] = DOUBLE - origin[own]
+    truth[own] = DUPLICATE - origin[own]
     own = own[whole[own]]
     hit = own[overlap[own, origin[own] - start] >= HIT]
     truth[hit] = origin[hit]

@@ -1,8 +1,7 @@
-"""Ground truth as scenes: MOTChallenge text read into arrays, and the ways to make another scene of one."""
+"""Scenes, which say what moved where, and the ways to make another scene of one."""
 
 from __future__ import annotations
 
-import configparser
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -11,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.boxes import area, clip, warp
-from alstm_ros.errors import DataError
+from alstm_ros.recordings.mot import read_camera_motion, read_labels, read_sequence
 from alstm_ros.types import Float32, Float64, Int64
 
 GRID = 6
 """Points per side of the grid on which the visible share of a box is counted."""
+PEDESTRIAN = 1
+"""MOTChallenge's number of the class that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +77,13 @@ def visible_share(boxes: Float32, depth: Float32 | None = None) -> Float32:
     return np.asarray(1 - covered.mean(axis=(1, 2)), np.float32)
 
 
-def read_scene(folder: Path, classes: tuple[int, ...] = (1,), *, motion: bool = True) -> Scene:
+def read_scene(folder: Path) -> Scene:
     """Reads a sequence in MOTChallenge's layout: `gt.txt`, `seqinfo.ini` and, where there is one, `gmc.txt`.
+
+    Pedestrians that count are taken. A camera's motion that is not told of every frame is left out.
 
     Args:
         folder: the sequence's folder.
-        classes: the classes (column 8) to take; rows whose flag (column 7) is 0 are left out.
-        motion: whether to read the camera's motion; a file that does not cover every frame is not used.
 
     Returns:
         The scene; the visible share is computed from the boxes.
@@ -90,37 +91,25 @@ def read_scene(folder: Path, classes: tuple[int, ...] = (1,), *, motion: bool = 
     Raises:
         DataError: a file is missing or is no such text.
     """
-    try:
-        table = np.loadtxt(folder / "gt.txt", delimiter=",", ndmin=2)
-        info = configparser.ConfigParser()
-        info.read_string((folder / "seqinfo.ini").read_text(encoding="utf-8"))
-        about = info["Sequence"]
-        length, rate = int(about["seqLength"]), float(about["frameRate"])
-        size = (int(about["imWidth"]), int(about["imHeight"]))
-        path = folder / "gmc.txt"
-        affines = np.loadtxt(path, ndmin=2)[:, 1:].reshape(-1, 2, 3) if motion and path.is_file() else None
-    except (OSError, ValueError, KeyError, configparser.Error) as error:
-        msg = f"{folder} is no sequence in MOTChallenge's layout (gt.txt, seqinfo.ini): {error}"
-        raise DataError(msg) from error
-    table = table[(table[:, 6] != 0) & np.isin(table[:, 7], classes)]
-    table = table[np.lexsort((table[:, 1], table[:, 0]))]
-    frames = table[:, 0].astype(np.int64) - 1
-    boxes = np.concatenate([table[:, 2:4], table[:, 2:4] + table[:, 4:6]], axis=1).astype(np.float32)
-    stamps = np.round(np.arange(length) * (1e9 / rate)).astype(np.int64)
-    scene = Scene(
+    facts = read_sequence(folder / "seqinfo.ini")
+    labels = read_labels(folder / "gt.txt", truth=True, length=facts.length)
+    labels = labels.select(labels.counted & (labels.classes == PEDESTRIAN))
+    path = folder / "gmc.txt"
+    motion = read_camera_motion(path, facts.length) if path.is_file() else {}
+    order = np.lexsort((labels.ids, labels.frames))
+    boxes = labels.boxes[order].astype(np.float32)
+    shares = [visible_share(boxes[a:b]) for a, b in pairwise(labels.rows().tolist())]
+    return Scene(
         name=folder.name,
-        size=size,
-        stamps_ns=stamps,
-        frames=frames,
-        ids=table[:, 1].astype(np.int64),
-        classes=np.zeros(len(table), np.int64),
+        size=(facts.width, facts.height),
+        stamps_ns=np.round(np.arange(facts.length) * (1e9 / facts.fps)).astype(np.int64),
+        frames=labels.frames[order] - 1,
+        ids=labels.ids[order],
+        classes=np.zeros(len(order), np.int64),
         boxes=boxes,
-        visible=np.ones(len(table), np.float32),
-        affines=affines if affines is not None and len(affines) == length else None,
+        visible=np.concatenate([np.zeros(0, np.float32), *shares]),
+        affines=np.array(list(motion.values())) if motion and len(motion) == facts.length else None,
     )
-    rows = scene.rows()
-    shares = [visible_share(boxes[a:b]) for a, b in pairwise(rows)]
-    return replace(scene, visible=np.concatenate([np.zeros(0, np.float32), *shares]))
 
 
 def cut(scene: Scene, first: int, length: int) -> Scene:

@@ -34,7 +34,7 @@ from alstm_ros.learning.pseudo_labels.identities import attach_labels
 from alstm_ros.learning.pseudo_labels.recordings import in_parts, write_recording
 from alstm_ros.learning.pseudo_labels.stitch import stitch
 from alstm_ros.learning.pseudo_labels.strict_links import bootstrap
-from alstm_ros.learning.run_files import changed
+from alstm_ros.learning.run_files import parsed_changes
 from alstm_ros.learning.train import AssociationTrainer
 from alstm_ros.options import replace
 from alstm_ros.recordings.detection_cache import DetectedSource, detect_all
@@ -96,7 +96,7 @@ def fine_tuned(folder: Path, out: Path, model: str, changes: Sequence[str]) -> t
 
     The fine-tuned network is left as it is, so that its own gain is seen; with it comes what the command made of it.
     """
-    config = fine_tuning.fine_tuning_config(folder, model, changed(changes))
+    config = fine_tuning.fine_tuning_config(folder, model, parsed_changes(changes))
     path = AssociationTrainer(config, out).run(lambda _done, _total, _losses: None)
     fine = path.with_name("fine_tuned.onnx")
     shutil.copyfile(path, fine)

@@ -61,7 +61,7 @@ def test_camera_motion_still_explains_a_changed_scene() -> None:
         made,
         scenes.mirror(made),
         scenes.reverse(made),
-        scenes.keep_frames(made, np.array([0, 3, 4, 9])),
+        scenes.thinned(made, np.array([0, 3, 4, 9])),
         scenes.resize(made, 0.5),
         scenes.resize(made, 0.8, 1.5),
         scenes.cut(made, 3, 6),

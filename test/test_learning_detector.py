@@ -49,9 +49,12 @@ def draw(folder: Path, count: int = 12, *, complete: bool = True) -> Path:
 
 def config(folder: Path, *changes: str) -> Any:
     from alstm_ros.learning.detector.train import TrainConfig
-    from alstm_ros.learning.run_files import build_config, changed, values_of
+    from alstm_ros.learning.run_files import build_config, parsed_changes, values_of
 
-    values = {**values_of(ROOT / "config" / "detector.yaml"), **changed([*SMALL, f"data.images={folder}", *changes])}
+    values = {
+        **values_of(ROOT / "config" / "detector.yaml"),
+        **parsed_changes([*SMALL, f"data.images={folder}", *changes]),
+    }
     values.pop("kind")
     return build_config(values, TrainConfig)
 

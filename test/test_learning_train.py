@@ -137,9 +137,9 @@ def test_research_learns_from_first_halves_and_says_so(tmp_path: Path, shared: P
     about = read_metadata(trainer.run(lambda *_: None))
     assert "not for commercial use" in about["licence"]
     assert "MOTChallenge" in about["training_data"]
-    names = [source.name for source in train._WORKER["sources"]]  # what the clips were cut from
+    names = [source.name for source in train._WORKER["sources"].scenes]  # what the clips were cut from
     assert "MOT17-02" in names
-    assert max(len(source) for source in train._WORKER["sources"]) <= 526  # half of the longest
+    assert max(len(source) for source in train._WORKER["sources"].scenes) <= 526  # half of the longest
 
 
 def test_signed_differences_do_not_see_what_wavers() -> None:

@@ -10,7 +10,7 @@ from alstm_ros.learning.detector import run as detector
 from alstm_ros.learning.detector.train import TrainConfig as DetectorTrainConfig
 from alstm_ros.learning.fine_tuning import fine_tuning_config
 from alstm_ros.learning.run import refuse_another, train_association
-from alstm_ros.learning.run_files import build_config, changed, merged, values_of
+from alstm_ros.learning.run_files import build_config, merged, parsed_changes, values_of
 from alstm_ros.learning.train import AssociationTrainConfig
 
 KINDS = ("association", "detector")
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         DataError: the folder of `--from` holds no bootstrapped recording.
     """
     files = [Path(item) for item in args.given if "=" not in item]
-    changes = changed([item for item in args.given if "=" in item])
+    changes = parsed_changes([item for item in args.given if "=" in item])
     if len(files) > 1:
         raise ConfigError(f"{files[0]} and {files[1]} are given; a run has one file, and changes look like seed=1.")
     if not files and not args.bootstrapped:

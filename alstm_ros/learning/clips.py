@@ -83,7 +83,7 @@ def draw_scene(rng: np.random.Generator, sources: Sequence[Scene], config: Train
         step = int(rng.choice([1, 1, 1, 1, 2, 3, 4, 5]))
         length = min(len(source), config.frames * min(step, 2))
         clip = scenes.cut(source, int(rng.integers(len(source) - length + 1)), length)
-        clip = scenes.keep_frames(clip, np.arange(0, len(clip), step))
+        clip = scenes.thinned(clip, np.arange(0, len(clip), step))
         clip = scenes.resize(clip, float(np.exp(rng.uniform(np.log(0.25), 0))))
     if rng.random() < 0.8:  # how wide people are is not told alike everywhere: nothing is to be learnt of it
         clip = scenes.resize(clip, 1.0, float(np.exp(rng.uniform(np.log(0.6), np.log(1.6)))))
@@ -98,7 +98,7 @@ def draw_scene(rng: np.random.Generator, sources: Sequence[Scene], config: Train
         clip = scenes.live_in(clip, dict(zip(chosen.tolist(), map(tuple, ends.tolist()), strict=True)))
     if rng.random() < 0.25:  # a camera that loses frames at random
         keep = np.flatnonzero(rng.random(len(clip)) > rng.uniform(0.05, 0.6))
-        clip = scenes.keep_frames(clip, keep) if len(keep) > 1 else clip
+        clip = scenes.thinned(clip, keep) if len(keep) > 1 else clip
     if rng.random() < 0.5:
         clip = scenes.mirror(clip)
     if config.reverse and rng.random() < 0.5:

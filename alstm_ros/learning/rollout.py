@@ -20,7 +20,7 @@ from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import xyxy_to_cxcywh
 from alstm_ros.config import Config
 from alstm_ros.learning.pseudo_labels.augment import AugmentedClip
-from alstm_ros.learning.pseudo_labels.footage import NO_OBJECT, NOT_LABELLED, replay
+from alstm_ros.learning.pseudo_labels.footage import NO_OBJECT, NOT_LABELLED, replay_footage
 from alstm_ros.learning.pseudo_labels.identities import identities
 from alstm_ros.learning.pseudo_labels.strict_links import Strictness
 from alstm_ros.learning.simulation.detector_noise import DUPLICATE, FALSE
@@ -251,6 +251,6 @@ def record_clip(
         guess = SceneTruth(scene, rows[part])
         recorder.begin(frame, PseudoTruth(guess, labelled[part], separation, frame, strict.slack))
 
-    for _ in replay(footage.choose(clip.shown), recorder, how.tracker, begin):
+    for _ in replay_footage(footage.choose(clip.shown), recorder, how.tracker, begin):
         pass
     return recorder.tape(len(footage))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from alstm_ros.errors import ConfigError
 from alstm_ros.learning.ensemble import ensemble_runs
 from alstm_ros.learning.fine_tuning import accept_or_restore
-from alstm_ros.learning.run_files import build_config, changed, merged, values_of
+from alstm_ros.learning.run_files import build_config, merged, parsed_changes, values_of
 from alstm_ros.learning.train import AssociationTrainConfig, AssociationTrainer
 from alstm_ros.options import flatten
 
@@ -29,7 +29,9 @@ def read_run(path: Path, changes: Sequence[str]) -> AssociationTrainConfig:
     Raises:
         ConfigError: the file or a change cannot be read, or names something unknown.
     """
-    return build_config(merged(AssociationTrainConfig, values_of(path), changed(changes)), AssociationTrainConfig)
+    return build_config(
+        merged(AssociationTrainConfig, values_of(path), parsed_changes(changes)), AssociationTrainConfig
+    )
 
 
 def train_association(config: AssociationTrainConfig, output: Path, *, as_json: bool) -> int:

@@ -27,7 +27,7 @@ def values_of(path: Path) -> dict[str, object]:
     return dict(flatten(tree))
 
 
-def changed(changes: Sequence[str]) -> dict[str, object]:
+def parsed_changes(changes: Sequence[str]) -> dict[str, object]:
     """Changes given as `name=value`.
 
     Raises:

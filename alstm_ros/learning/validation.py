@@ -17,7 +17,7 @@ from scipy.stats import t as student
 from alstm_ros.association.learned.associator import open_associator
 from alstm_ros.config import Config
 from alstm_ros.learning.pseudo_labels.augment import AugmentedClip, Gaps, Hardness, draw_augmented_clip
-from alstm_ros.learning.pseudo_labels.footage import PseudoLabels, replay
+from alstm_ros.learning.pseudo_labels.footage import PseudoLabels, replay_footage
 from alstm_ros.learning.pseudo_labels.identities import identities
 from alstm_ros.learning.pseudo_labels.recordings import LabelSource
 from alstm_ros.learning.pseudo_labels.strict_links import Strictness
@@ -152,7 +152,7 @@ def tracked(clip: AugmentedClip, model: str) -> Int64:
     """`(D,)` the track id that each detection of a clip gets with a model (or none, if empty), -1 for none."""
     associator = open_associator(model)() if model else None
     ids, shown = np.full(len(clip.footage.frames), -1, np.int64), np.flatnonzero(clip.shown)
-    for part, result in replay(clip.footage.choose(clip.shown), associator, Config()):
+    for part, result in replay_footage(clip.footage.choose(clip.shown), associator, Config()):
         hit = result.tracks.detection >= 0
         ids[shown[part][result.tracks.detection[hit]]] = result.tracks.ids[hit]
     return ids

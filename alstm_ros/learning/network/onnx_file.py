@@ -18,7 +18,7 @@ from torch import nn
 from alstm_ros.association.learned.associator import KIND, STATES, VERSION
 from alstm_ros.association.learned.features import APPEARANCE, DOUBT, GEOMETRY, PAIR, STEP
 from alstm_ros.learning.network.model import AssociationLstm, LstmConfig
-from alstm_ros.learning.network.variants import described
+from alstm_ros.learning.network.variants import network_description
 from alstm_ros.types import Float32
 
 OPSET = 17
@@ -110,7 +110,7 @@ def network_graph(model: AssociationLstm, about: Mapping[str, str]) -> onnx.Mode
     sizes = {"hidden": config.hidden, "second": config.last, "embedding": config.embedding, "bound": config.bound}
     sizes |= {"step": STEP, "pair": PAIR}
     metadata = {"kind": KIND, "layout": VERSION, "sizes": json.dumps(sizes), "precision": "fp32"}
-    metadata["network"] = json.dumps(described(config))
+    metadata["network"] = json.dumps(network_description(config))
     helper.set_model_props(proto, metadata | dict(about))
     onnx.checker.check_model(proto, full_check=True)
     return proto

@@ -51,7 +51,7 @@ def make_network(config: VariantConfig) -> AssociationLstm:
     return VariantLstm(config) if plain is None else AssociationLstm(plain)
 
 
-def described(config: LstmConfig) -> dict[str, Any]:
+def network_description(config: LstmConfig) -> dict[str, Any]:
     """A network's sizes and switches, from which `VariantConfig` makes it again."""
     values = dataclasses.asdict(VariantConfig()) | dataclasses.asdict(config)
     return {name: values[name] for name in FILE_ORDER}

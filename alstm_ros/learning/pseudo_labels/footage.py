@@ -141,7 +141,7 @@ def _chained(motion: Float64, chosen: Int64) -> Float64:
     return found
 
 
-def replay(
+def replay_footage(
     footage: Footage,
     associator: Associator | None,
     config: Config,

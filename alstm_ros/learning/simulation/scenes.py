@@ -158,7 +158,7 @@ def reverse(scene: Scene) -> Scene:
     )
 
 
-def keep_frames(scene: Scene, keep: Int64) -> Scene:
+def thinned(scene: Scene, keep: Int64) -> Scene:
     """The scene as a camera sees it that loses frames; stamps stay true and the camera's motion is chained.
 
     Args:

@@ -136,22 +136,23 @@ def _spot(rng: np.random.Generator, camera: Camera, length: int) -> tuple[float,
 
 def _walk(rng: np.random.Generator, camera: Camera, length: int, rate: float) -> tuple[Float64, Float64]:
     """People: mostly straight at 0-2 m/s, turning slowly, stopping now and then."""
-    x0, z0 = _spot(rng, camera, length)
+    spot = _spot(rng, camera, length)
     speed = max(0.0, rng.normal(1.1, 0.5)) * (rng.random() > 0.15)  # some stand
     pace = np.clip(speed * (1 + 0.25 * _smooth(rng, length, rate, 1.5)), 0, None)
     if rng.random() < 0.25:  # some stop for a while
         stop, wait = int(rng.integers(length)), int(rng.uniform(1, 4) * rate)
         pace[stop : stop + wait] = 0
     heading = rng.uniform(0, 2 * np.pi) + np.cumsum(_smooth(rng, length, rate, 1.0)) * rng.uniform(0, 0.5) / rate
-    return _along(rng, x0, z0, pace, heading, rate)
+    return _along(rng, spot, pace * np.array([np.sin(heading), np.cos(heading)]), rate)
 
 
 def _drive(rng: np.random.Generator, camera: Camera, length: int, rate: float) -> tuple[Float64, Float64]:
     """Vehicles: fast, straight, braking and turning smoothly."""
-    x0, z0 = _spot(rng, camera, length)
+    spot = _spot(rng, camera, length)
     pace = np.clip(rng.uniform(2, 16) * (1 + 0.4 * _smooth(rng, length, rate, 2.5)), 0, None)
     heading = rng.choice([0.0, np.pi, np.pi / 2, -np.pi / 2]) + rng.normal(0, 0.1)
-    return _along(rng, x0, z0, pace, heading + np.cumsum(_smooth(rng, length, rate, 2.0)) * 0.2 / rate, rate)
+    heading = heading + np.cumsum(_smooth(rng, length, rate, 2.0)) * 0.2 / rate
+    return _along(rng, spot, pace * np.array([np.sin(heading), np.cos(heading)]), rate)
 
 
 def _dance(rng: np.random.Generator, camera: Camera, length: int, rate: float) -> tuple[Float64, Float64]:
@@ -163,13 +164,12 @@ def _dance(rng: np.random.Generator, camera: Camera, length: int, rate: float) -
 
 
 def _along(
-    rng: np.random.Generator, x0: float, z0: float, pace: Float64, heading: Float64, rate: float
+    rng: np.random.Generator, spot: tuple[float, float], velocity: Float64, rate: float
 ) -> tuple[Float64, Float64]:
-    """The path with this pace (m/s) and heading (radians) that passes its start at a random time."""
-    x = np.cumsum(pace * np.sin(heading)) / rate
-    z = np.cumsum(pace * np.cos(heading)) / rate
-    when = int(rng.integers(len(pace)))
-    return x - x[when] + x0, z - z[when] + z0
+    """The path, x and z in metres, with this velocity `(2, F)` in m/s that passes a spot at a random time."""
+    x, z = np.cumsum(velocity[0]) / rate, np.cumsum(velocity[1]) / rate
+    when = int(rng.integers(len(x)))
+    return x - x[when] + spot[0], z - z[when] + spot[1]
 
 
 def _project(camera: Camera, x: Float64, z: Float64, tall: Float64, wide: Float64) -> tuple[Float64, Float64]:

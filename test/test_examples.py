@@ -143,6 +143,11 @@ def run_page(desk: Path, name: str) -> int:
     return len(blocks)
 
 
+def test_every_command_about_results(desk: Path) -> None:
+    assert run_page(desk, "results.md") == 1
+    assert sorted(path.stem for path in (desk / "network").iterdir()) == sorted(DAYS)
+
+
 def test_every_command_about_learning(desk: Path) -> None:
     pytest.importorskip("torch", reason="learning needs torch")
     assert run_page(desk, "learning.md") >= 7

@@ -2,7 +2,8 @@
 
 Two recurrent layers read, for each track, what it was given frame after frame. Heads on top refine its box and score,
 say whether the detection was the same object, and give the association feature by which a small network corrects the
-cost of each candidate pair of the next frame. After Lu, Lu and Tang (ICCV 2017); docs/results.md says what differs.
+cost of each candidate pair of the next frame. After Lu, Lu and Tang (ICCV 2017); what differs stands in
+docs/notebook/2026-11-23-association-network.md.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Errors are of three kinds: some belong to an object, some last over frames (a detector that does not like a pose goes on
 not liking it) and some are new in each frame. Sizes are in box heights, scores are logits, durations in seconds, so
 that one set of numbers serves every frame rate and resolution. `python -m bench.noise` measures the same things of
-real detectors; the ranges of `draw_noise` hold what it finds (docs/results.md).
+real detectors; the ranges of `draw_noise` hold what it finds (docs/notebook/2026-11-23-association-network.md).
 """
 
 from __future__ import annotations

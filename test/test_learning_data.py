@@ -159,6 +159,13 @@ def test_dancetrack_is_read(shared: Path) -> None:
     assert made.stamps_ns[20] == 10**9  # 20 frames a second
 
 
+def test_a_sequence_without_its_rate_or_size_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "gt.txt").write_text("1,1,10,10,20,40,1,1,1\n")
+    (tmp_path / "seqinfo.ini").write_text("[Sequence]\nname=one\nseqLength=1\n")
+    with pytest.raises(DataError, match="must say frameRate, imWidth and imHeight"):
+        scenes.read_scene(tmp_path)
+
+
 def test_a_detection_is_what_it_lies_on() -> None:
     """The object itself, too far off to be it, a half of one that is not found, a second one on it, nothing at all."""
     real = np.array([[0, 0, 40, 100], [200, 0, 240, 100]], np.float32)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.boxes import area, clip, warp
+from alstm_ros.errors import DataError
 from alstm_ros.recordings.mot import read_camera_motion, read_labels, read_sequence
 from alstm_ros.types import Float32, Float64, Int64
 
@@ -89,26 +90,28 @@ def read_scene(folder: Path) -> Scene:
         The scene; the visible share is computed from the boxes.
 
     Raises:
-        DataError: a file is missing or is no such text.
+        DataError: a file is missing or is no such text, or the size or the rate of the images is not told.
     """
     facts = read_sequence(folder / "seqinfo.ini")
+    if not (facts.fps and facts.width and facts.height):
+        raise DataError(f"{folder / 'seqinfo.ini'} must say frameRate, imWidth and imHeight for a training.")
     labels = read_labels(folder / "gt.txt", truth=True, length=facts.length)
     labels = labels.select(labels.counted & (labels.classes == PEDESTRIAN))
     path = folder / "gmc.txt"
-    motion = read_camera_motion(path, facts.length) if path.is_file() else {}
+    motion = read_camera_motion(path, labels.length)[0] if path.is_file() else {}
     order = np.lexsort((labels.ids, labels.frames))
     boxes = labels.boxes[order].astype(np.float32)
     shares = [visible_share(boxes[a:b]) for a, b in pairwise(labels.rows().tolist())]
     return Scene(
         name=folder.name,
         size=(facts.width, facts.height),
-        stamps_ns=np.round(np.arange(facts.length) * (1e9 / facts.fps)).astype(np.int64),
+        stamps_ns=np.round(np.arange(labels.length) * (1e9 / facts.fps)).astype(np.int64),
         frames=labels.frames[order] - 1,
         ids=labels.ids[order],
         classes=np.zeros(len(order), np.int64),
         boxes=boxes,
         visible=np.concatenate([np.zeros(0, np.float32), *shares]),
-        affines=np.array(list(motion.values())) if motion and len(motion) == facts.length else None,
+        affines=np.array(list(motion.values())) if motion and len(motion) == labels.length else None,
     )
 
 

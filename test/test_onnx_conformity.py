@@ -115,12 +115,12 @@ def test_what_tensorrt_is_given(name: str, precision: str, *, inside: bool) -> N
 @pytest.mark.parametrize("preset", ["train", "train_paper", "train_research"])
 def test_the_association_of_every_preset(tmp_path: Path, preset: str) -> None:
     torch = pytest.importorskip("torch", reason="the network is written in torch")
-    from alstm_ros.learning.network.model import AssociationLstm
-    from alstm_ros.learning.network.onnx_file import export as write
-    from alstm_ros.learning.run import read
+    from alstm_ros.learning.network.onnx_file import write_network
+    from alstm_ros.learning.network.variants import make_network
+    from alstm_ros.learning.run import read_run
 
     torch.manual_seed(0)
-    write(AssociationLstm(read(ROOT / "config" / f"{preset}.yaml", []).model), tmp_path / "made.onnx", {})
+    write_network(make_network(read_run(ROOT / "config" / f"{preset}.yaml", []).model), tmp_path / "made.onnx", {})
     assert_as_the_standard_says(onnx.load(tmp_path / "made.onnx"), n=5, p=7)
 
 

@@ -190,6 +190,12 @@ class EngineConfig(_Group):
 class InputConfig(_Group):
     """`input.*`: the image topics."""
 
+    detections: str = option(
+        "model",
+        "Where detections come from: the model finds them in the image, or they are taken from the topic `detections` "
+        "(vision_msgs/Detection2DArray) of another node; then no model is loaded, and no image is needed.",
+        choices=("model", "topic"),
+    )
     transport: str = option(
         "auto",
         "Whether the image topic carries sensor_msgs/Image (raw) or CompressedImage (compressed); auto looks.",

@@ -10,14 +10,14 @@ from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
 from alstm_ros.engines.status import EngineStatus
-from alstm_ros.types import Detections, FrameResult, Image
+from alstm_ros.types import Affine, Detections, FrameResult, Image
 
 
 class Detector(Protocol):
     """Finds objects in a batch of images."""
 
     @property
-    def classes(self) -> tuple[str, ...]:
+    def classes(self) -> Sequence[str]:
         """Class names, by class index."""
         ...
 
@@ -60,6 +60,30 @@ class Frame:
     frame_id: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class DetectionFrame:
+    """What a detector found in one image that need not be at hand.
+
+    Attributes:
+        detections: of this frame.
+        stamp_ns: when the image was taken, nanoseconds.
+        camera_motion: `(2, 3)`, pixels of the previous frame to this one's; None where unknown.
+        camera: the camera's name; empty for the only one.
+        frame_id: the coordinate frame that the header names; only carried along.
+        image: `(H, W, 3)` uint8 BGR, the image of that moment, where there is one: the camera's motion is read from it.
+    """
+
+    detections: Detections
+    stamp_ns: int
+    camera_motion: Affine | None = None
+    camera: str = ""
+    frame_id: str = ""
+    image: Image | None = None
+
+
+AnyFrame = Frame | DetectionFrame
+
+
 class Pipeline:
     """Detector, and one tracker and one follower of its own motion for each camera; ids are unique over all cameras."""
 
@@ -77,7 +101,12 @@ class Pipeline:
         self._motions = {camera: CameraMotion(config.motion.camera) for camera in self._trackers}
 
     @property
-    def classes(self) -> tuple[str, ...]:
+    def detector(self) -> Detector:
+        """What detections come from."""
+        return self._detector
+
+    @property
+    def classes(self) -> Sequence[str]:
         """Class names, by class index."""
         return self._detector.classes
 
@@ -86,22 +115,26 @@ class Pipeline:
         """What runs the detector now."""
         return self._detector.status
 
-    def process(self, frame: Frame) -> FrameResult:
+    def process(self, frame: AnyFrame) -> FrameResult:
         """Detects and tracks in one frame."""
         return self.process_batch([frame])[0]
 
-    def process_batch(self, frames: Sequence[Frame]) -> list[FrameResult]:
+    def process_batch(self, frames: Sequence[AnyFrame]) -> list[FrameResult]:
         """Detects in all frames at once, then tracks each; a camera's frames are taken in the order given."""
         found = self.detect(frames)
         return [self.track(frame, detections) for frame, detections in zip(frames, found, strict=True)]
 
-    def detect(self, frames: Sequence[Frame]) -> list[Detections]:
-        """The first half: detections of each frame, as one batch."""
-        return self._detector([frame.image for frame in frames])
+    def detect(self, frames: Sequence[AnyFrame]) -> list[Detections]:
+        """The first half: detections of each frame, as one batch; those that a frame brings with it are taken."""
+        images = [frame.image for frame in frames if isinstance(frame, Frame)]
+        found = iter(self._detector(images) if images else ())
+        return [next(found) if isinstance(frame, Frame) else frame.detections for frame in frames]
 
-    def track(self, frame: Frame, detections: Detections) -> FrameResult:
+    def track(self, frame: AnyFrame, detections: Detections) -> FrameResult:
         """The second half: takes a frame's detections into its camera's tracks."""
-        moved = self._motions[frame.camera](frame.image, detections.boxes, frame.stamp_ns)
+        moved = frame.camera_motion if isinstance(frame, DetectionFrame) else None
+        if frame.image is not None and moved is None:
+            moved = self._motions[frame.camera](frame.image, detections.boxes, frame.stamp_ns)
         return self._trackers[frame.camera].update(detections, frame.stamp_ns, moved)
 
     def configure(self, config: Config) -> None:

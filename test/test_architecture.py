@@ -21,6 +21,7 @@ DATA = BASE | {
     "rows",
     "onnx_graph",
     "annotations",
+    "stamp_buffer",
 }
 CORE = DATA | {"engines", "detection", "association", "pipeline", "camera_motion"}
 MAY_IMPORT = {
@@ -36,6 +37,7 @@ MAY_IMPORT = {
     "parameter_text": BASE | {"config"},
     "drawing": BASE | {"boxes"},
     "rows": BASE,
+    "stamp_buffer": BASE,
     "annotations": BASE | {"drawing"},
     "onnx_graph": set(),
     "camera_motion": BASE,

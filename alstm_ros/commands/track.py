@@ -11,6 +11,7 @@ from pathlib import Path
 from alstm_ros.commands.common import add_config, add_jobs, config_from, print_json
 from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
+from alstm_ros.detection.given import GivenDetections
 from alstm_ros.errors import DataError
 from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.frames import FrameSource
@@ -74,7 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"a file to write; its suffix, one of {', '.join(SINKS)}, names the format; {{name}} stands for the "
         "source's name; may be repeated",
     )
-    parser.add_argument("--topic", default="", help="the bag's image topic, where it holds several")
+    parser.add_argument(
+        "--topic",
+        default="",
+        help="the bag's image topic, where it holds several; with --set input.detections=topic its detection topic",
+    )
     parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a folder of images (default 30)")
     parser.add_argument(
         "--frames", default="", metavar="A-B", help="only these; first-half and second-half are known too"
@@ -107,15 +112,16 @@ def run(args: argparse.Namespace) -> int:
 
 def track_one(job: TrackJob) -> Replayed:
     """Tracks one source; must be importable, other processes call it."""
-    source = _open(job)
-    images = not isinstance(source, MotDetections)
+    given = GivenDetections(job.config) if job.config.input.detections == "topic" and job.source else None
+    source = _open(job, given)
+    images = given is None and not isinstance(source, MotDetections)
     outputs = [Path(text.replace("{name}", source.name)) for text in job.outputs]
     check_outputs(outputs, images=images)
     if images:
         pool = DetectorPool.open(load_detector, job.config)
         step, classes = image_step(job.config, pool), pool.detector.classes
     else:
-        step, classes = detection_step(job.config), ("pedestrian",)
+        step, classes = detection_step(job.config), given.classes if given else ("pedestrian",)
     if job.frames:
         source = Window(source, job.frames)
     if images:
@@ -124,7 +130,11 @@ def track_one(job: TrackJob) -> Replayed:
     return replay(source, step, outputs, info, quiet=job.quiet)
 
 
-def _open(job: TrackJob) -> FrameSource:
+def _open(job: TrackJob, given: GivenDetections | None) -> FrameSource:
+    if job.source is not None and given is not None:
+        from alstm_ros.recordings.bag_detections import BagDetections  # noqa: PLC0415  # a robot may lack rosbags
+
+        return BagDetections(job.source, job.options.topic, given)
     if job.source is not None:
         return open_source(job.source, job.options)
     if job.detections is None or job.seqinfo is None:

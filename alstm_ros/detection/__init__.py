@@ -7,12 +7,25 @@ from pathlib import Path
 from alstm_ros import engines
 from alstm_ros.config import Config
 from alstm_ros.detection.detector import OnnxDetector
+from alstm_ros.detection.given import GivenDetections
 
-__all__ = ["MODELS", "OnnxDetector", "load"]
+__all__ = ["MODELS", "GivenDetections", "OnnxDetector", "detections_from", "load"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "models"
 MODELS = {"default": FOLDER / "detector.onnx"}
 """Names that `detector.model` takes instead of a path."""
+
+
+def detections_from(config: Config) -> OnnxDetector | GivenDetections:
+    """What detections come from: the model that the config names, or, where `input.detections` is `topic`, messages.
+
+    Args:
+        config: all parameters.
+
+    Raises:
+        AlstmError: as `load` does.
+    """
+    return GivenDetections(config) if config.input.detections == "topic" else load(config)
 
 
 def load(config: Config) -> OnnxDetector:

@@ -46,7 +46,7 @@ def class_list(asked: Sequence[str], metadata: Mapping[str, str], count: int, mo
         ConfigError: the file of names cannot be read, a name comes twice, or there are too few or too many.
     """
     own = tuple(name for name in metadata.get("classes", "").split("\n") if name) or class_names(metadata)
-    names = _asked(asked) or own
+    names = asked_names(asked) or own
     if not names:
         known = {0: COCO, len(COCO): COCO, len(COCO_BY_ID): COCO_BY_ID}
         return known.get(count) or tuple(f"class_{i}" for i in range(count))
@@ -59,7 +59,12 @@ def class_list(asked: Sequence[str], metadata: Mapping[str, str], count: int, mo
     return names
 
 
-def _asked(asked: Sequence[str]) -> tuple[str, ...]:
+def asked_names(asked: Sequence[str]) -> tuple[str, ...]:
+    """The names of `detector.class_names`, read from its file where it names one.
+
+    Raises:
+        ConfigError: the file cannot be read, or is empty.
+    """
     if len(asked) != 1 or not asked[0].endswith((".txt", ".names")):
         return tuple(asked)
     path = Path(asked[0]).expanduser()

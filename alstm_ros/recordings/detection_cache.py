@@ -108,7 +108,7 @@ class DetectedSource:
                 yield from ((number, _detections(frame)) for number, frame in rest)
                 return
             pool = DetectorPool.open(self.load, wide)
-            self.images, self.classes = True, pool.detector.classes
+            self.images, self.classes = True, tuple(pool.detector.classes)
             with contextlib.ExitStack() as stack:
                 bar = progress_bar(f"{self.name}: detecting", self.source.length, quiet=self.quiet)
                 progress = stack.enter_context(bar)

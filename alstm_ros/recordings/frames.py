@@ -3,31 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
-from alstm_ros.pipeline import Frame
-from alstm_ros.types import Affine, Detections
+from alstm_ros.pipeline import AnyFrame, DetectionFrame
 
-
-@dataclass(frozen=True, slots=True)
-class DetectionFrame:
-    """What a detector found in one image that is not at hand.
-
-    Attributes:
-        detections: of this frame.
-        stamp_ns: when the image was taken, nanoseconds.
-        camera_motion: `(2, 3)`, pixels of the previous frame to this one's; None where unknown.
-        camera: the camera's name; empty for the only one.
-    """
-
-    detections: Detections
-    stamp_ns: int
-    camera_motion: Affine | None = None
-    camera: str = ""
-
-
-AnyFrame = Frame | DetectionFrame
+__all__ = ["AnyFrame", "DetectionFrame", "FrameSource"]
 
 
 class FrameSource(Protocol):

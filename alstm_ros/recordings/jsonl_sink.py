@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def _rounded(values: Float32, digits: int) -> Any:
     return np.round(values.astype(np.float64), digits).tolist()
 
 
-def _tracks(tracks: Tracks, names: tuple[str, ...], prefix: str) -> list[dict[str, Any]]:
+def _tracks(tracks: Tracks, names: Sequence[str], prefix: str) -> list[dict[str, Any]]:
     columns = zip(
         tracks.ids.tolist(),
         tracks.classes.tolist(),
@@ -94,6 +95,6 @@ def _tracks(tracks: Tracks, names: tuple[str, ...], prefix: str) -> list[dict[st
     ]
 
 
-def _detections(found: Detections, names: tuple[str, ...]) -> list[dict[str, Any]]:
+def _detections(found: Detections, names: Sequence[str]) -> list[dict[str, Any]]:
     columns = zip(found.classes.tolist(), _rounded(found.scores, 4), _rounded(found.boxes, 3), strict=True)
     return [{"class": names[index], "score": score, "box": box} for index, score, box in columns]

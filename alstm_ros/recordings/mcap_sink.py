@@ -56,6 +56,8 @@ class McapBag:
         self._writer.add_metadata("rosbag2", {"ROS_DISTRO": "humble"})
         self._messages = CdrMessages(info.classes, info.id_prefix)
         self._threshold = info.threshold
+        self._classes = info.classes
+        self._told: dict[str, int] = {}
         self._images = info.images
         kinds = [*TOPICS.values(), *([IMAGE] if info.images else [])]
         self._schemas = {
@@ -73,6 +75,8 @@ class McapBag:
                 self._open_channel(frame.camera, name, f"{NODE}/{frame.camera}/{name}", kind)
             if self._images:
                 self._open_channel(frame.camera, IMAGES, f"/{frame.camera}/{IMAGES}", IMAGE)
+        if self._told.get(frame.camera) != len(self._classes):  # somebody's detections bring new names with them
+            self._told[frame.camera] = len(self._classes)
             self._add(frame.camera, "labels", number, result.stamp_ns, self._messages.labels(header, self._threshold))
         self._add(frame.camera, "detections", number, result.stamp_ns, self._messages.detections(header, result))
         self._add(frame.camera, "tracks", number, result.stamp_ns, self._messages.tracks(header, result))

@@ -34,7 +34,7 @@ class RunInfo:
         images: whether the images themselves are wanted in a bag.
     """
 
-    classes: tuple[str, ...]
+    classes: Sequence[str]
     id_prefix: str = ""
     threshold: float = 0.0
     images: bool = False

@@ -10,11 +10,22 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.subscription import Subscription
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
 
 from alstm_ros.config import InputConfig
 from alstm_ros.ros.image_timeout import ImageTimeout
 from alstm_ros.ros.mailbox import Arrival
-from alstm_ros.ros.topics import COMPRESSED, IMAGE, Cause, Endpoint, ImageSource, candidates, choose_source, explain
+from alstm_ros.ros.topics import (
+    COMPRESSED,
+    DETECTIONS,
+    IMAGE,
+    Cause,
+    Endpoint,
+    ImageSource,
+    candidates,
+    choose_source,
+    explain,
+)
 from alstm_ros.ros.transport import large_data_hint
 from alstm_ros.types import SECOND
 
@@ -23,9 +34,12 @@ try:
 except ImportError:  # Humble
     from rclpy.qos_event import SubscriptionEventCallbacks
 
+_CLASSES = {IMAGE: Image, COMPRESSED: CompressedImage, DETECTIONS: Detection2DArray}
+"""Type name to message class."""
+
 
 class CameraInput:
-    """The image subscription of one camera.
+    """What one camera's frames begin with: its images, or, with `input.detections: topic`, somebody's detections.
 
     Attributes:
         source: what is subscribed to; None while stopped.
@@ -47,7 +61,9 @@ class CameraInput:
         self._node = node
         self._camera = camera
         self._deliver = deliver
-        self._topic = node.resolve_topic_name(f"{camera}/image" if camera else "image")
+        first = "detections" if options.detections == "topic" else "image"
+        self._one, self._many = ("detections", "Detections") if options.detections == "topic" else ("image", "Images")
+        self._topic = node.resolve_topic_name(f"{camera}/{first}" if camera else first)
         self._subscription: Subscription | None = None
         self._image_timeout = ImageTimeout()
         self._awaited: tuple[ImageSource, bool] | None = None  # the source, and whether anybody publishes there
@@ -89,15 +105,16 @@ class CameraInput:
         self.silence = explain(self.options, source, found, self._images(), large_data_hint())
         if self.silence.kind not in self._said:
             self._said.add(self.silence.kind)
-            self._node.get_logger().warning(f"No image for {silent_ns / SECOND:.1f} s: {self.silence.sentence}")
+            self._node.get_logger().warning(f"No {self._one} for {silent_ns / SECOND:.1f} s: {self.silence.sentence}")
 
     def _publishers(self, topic: str) -> list[Endpoint]:
         return [_endpoint(info) for info in self._node.get_publishers_info_by_topic(topic)]
 
     def _images(self) -> list[str]:
-        """Image topics that somebody else publishes."""
+        """Topics with what is wanted that somebody else publishes."""
+        wanted = {DETECTIONS} if self.options.detections == "topic" else {IMAGE, COMPRESSED}
         topics = self._node.get_topic_names_and_types()
-        images = [name for name, types in topics if IMAGE in types or COMPRESSED in types]
+        images = [name for name, types in topics if wanted & set(types)]
         here = self._node.get_fully_qualified_name()
         return [name for name in images if not name.startswith(f"{here}/") and self._node.count_publishers(name)]
 
@@ -111,7 +128,7 @@ class CameraInput:
             durability=DurabilityPolicy.TRANSIENT_LOCAL if source.transient else DurabilityPolicy.VOLATILE,
         )
         self._subscription = self._node.create_subscription(
-            Image if source.type == IMAGE else CompressedImage,
+            _CLASSES[source.type],
             source.topic,
             self._receive,
             qos,
@@ -121,14 +138,14 @@ class CameraInput:
         self.source = source
         self._node.get_logger().info(f"Subscribed to {source}.")
 
-    def _receive(self, message: Image | CompressedImage) -> None:
+    def _receive(self, message: Image | CompressedImage | Detection2DArray) -> None:
         received_ns = time.monotonic_ns()
         self._image_timeout.arrived(received_ns)
         self.silence = None
         if self._said:
             limit = self._image_timeout.limit_ns(round(self.options.timeout * SECOND)) / SECOND
             self._node.get_logger().info(
-                f"Images arrive on {self.source}; the next silence is told after {limit:.1f} s."
+                f"{self._many} arrive on {self.source}; the next silence is told after {limit:.1f} s."
             )
             self._said.clear()
         stamp = message.header.stamp
@@ -138,7 +155,8 @@ class CameraInput:
             if not self._unstamped:
                 self._unstamped = True
                 self._node.get_logger().warning(
-                    f"Images on {self._topic} carry no stamp (it is zero); the time of their arrival is used instead."
+                    f"{self._many} on {self._topic} carry no stamp (it is zero); the time of their arrival is used "
+                    "instead."
                 )
         self._deliver(Arrival(self._camera, message, stamp_ns, received_ns))
 

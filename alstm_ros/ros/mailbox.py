@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sensor_msgs.msg import CompressedImage, Image
+from vision_msgs.msg import Detection2DArray
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An image message as it came.
+    """An image message, or one of detections, as it came.
 
     Attributes:
         camera: whose it is.
@@ -21,7 +22,7 @@ class Arrival:
     """
 
     camera: str
-    message: Image | CompressedImage
+    message: Image | CompressedImage | Detection2DArray
     stamp_ns: int
     received_ns: int
 

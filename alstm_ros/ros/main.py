@@ -8,12 +8,12 @@ import rclpy
 from rclpy._rclpy_pybind11 import RCLError
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
-from alstm_ros.detection import load
+from alstm_ros.detection import detections_from
 from alstm_ros.errors import ConfigError
 from alstm_ros.ros.node import AlstmNode, Load
 
 
-def main(args: Sequence[str] | None = None, load_detector: Load = load) -> int:
+def main(args: Sequence[str] | None = None, load_detector: Load = detections_from) -> int:
     """Runs the node until SIGINT, SIGTERM or the end of its context.
 
     Args:

@@ -16,7 +16,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from alstm_ros.association.tracker import IdCounter
 from alstm_ros.config import Config
-from alstm_ros.detection import load
+from alstm_ros.detection import detections_from
 from alstm_ros.engines.status import format_layers
 from alstm_ros.errors import AlstmError, ConfigError
 from alstm_ros.pipeline import Detector, Pipeline
@@ -39,7 +39,7 @@ class AlstmNode(LifecycleNode):
     frees the rest. Ids go on over all of it.
     """
 
-    def __init__(self, load_detector: Load = load) -> None:
+    def __init__(self, load_detector: Load = detections_from) -> None:
         """Declares the parameters; configures and activates if `autostart` says so.
 
         Args:
@@ -82,7 +82,8 @@ class AlstmNode(LifecycleNode):
         except Exception:  # noqa: BLE001  # rclpy swallows it without a word
             return self._refuse(traceback.format_exc())
         self._error, self._phase = "", "inactive"
-        self.get_logger().info(f"Configured; classes: {', '.join(detector.classes)}.")
+        classes = ", ".join(detector.classes) or "those that the detections name"
+        self.get_logger().info(f"Configured; classes: {classes}.")
         return DONE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:

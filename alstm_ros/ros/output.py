@@ -64,17 +64,19 @@ class CameraOutput:
             self._annotations = self._publisher(ANNOTATIONS, f"{place}annotations", RESULT_DEPTH)
         self._raw = self._publisher(Detection2DArray, f"{place}raw_detections", RESULT_DEPTH)
         self._labels = self._publisher(LabelInfo, f"{place}labels", PICTURE_DEPTH, latched=True)
-        now = Header(stamp=node.get_clock().now().to_msg())
-        self._labels.publish(labels(classes, config.detector.score_threshold, now))
+        self._threshold = config.detector.score_threshold
+        self._tell_classes()
 
-    def publish(self, header: Header, image: Image, result: FrameResult) -> None:
+    def publish(self, header: Header, image: Image | None, result: FrameResult) -> None:
         """Publishes all that came of one frame.
 
         Args:
             header: the image message's.
-            image: `(H, W, 3)` uint8 BGR.
+            image: `(H, W, 3)` uint8 BGR; None where there is none to draw on.
             result: what came of it.
         """
+        if len(self._classes) != self._told:  # somebody's detections bring new names with them
+            self._tell_classes()
         self._detections.publish(self._messages.detections(header, result))
         self._tracks.publish(self._messages.tracks(header, result))
         for event in self._messages.events(header, result):
@@ -83,7 +85,7 @@ class CameraOutput:
             self._raw.publish(self._messages.raw_detections(header, result))
         self._publish_pictures(header, image, result)
 
-    def _publish_pictures(self, header: Header, image: Image, result: FrameResult) -> None:
+    def _publish_pictures(self, header: Header, image: Image | None, result: FrameResult) -> None:
         """What somebody looks at now."""
         pictures = [self._overlay, self._compressed, self._markers, self._annotations]
         overlay, compressed, markers_wanted, annotations = (
@@ -92,7 +94,7 @@ class CameraOutput:
         if not (overlay or compressed or markers_wanted or annotations):
             return
         shown = marks(result.tracks, self._classes, self._prefix)
-        if overlay or compressed:
+        if image is not None and (overlay or compressed):
             drawn = self._drawer.draw(image, result.stamp_ns, shown, self._look.overlay_scale)
             if overlay:
                 self._overlay.publish(image_message(header, drawn))
@@ -102,6 +104,11 @@ class CameraOutput:
             self._markers.publish(markers(header, shown))
         if self._annotations is not None and annotations:
             self._annotations.publish(self._annotate(header, result.stamp_ns, shown))
+
+    def _tell_classes(self) -> None:
+        self._told = len(self._classes)
+        now = Header(stamp=self._node.get_clock().now().to_msg())
+        self._labels.publish(labels(self._classes, self._threshold, now))
 
     def configure(self, config: Config) -> None:
         """Takes over the live parameters."""

@@ -6,14 +6,16 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.node import Node
 
 from alstm_ros.config import Config
+from alstm_ros.detection.given import GivenDetections
 from alstm_ros.engines import EngineStatus
 from alstm_ros.pipeline import Pipeline
 from alstm_ros.ros.diagnostics import CameraDiagnostics
+from alstm_ros.ros.frame_reader import FrameReader
 from alstm_ros.ros.input import CameraInput
 from alstm_ros.ros.mailbox import Arrival, Mailbox
 from alstm_ros.ros.output import CameraOutput
 from alstm_ros.ros.statistics import CameraStatistics
-from alstm_ros.ros.worker import Worker
+from alstm_ros.ros.worker import CameraStages, Worker
 
 FRAME_TIMEOUT = 30.0  # s that stopping waits for the frame in work, so that nothing is published afterwards
 
@@ -35,12 +37,16 @@ class Runtime:
         self._statistics = {name: CameraStatistics() for name in names}
         self._inputs = {name: CameraInput(node, name, config.input, self._deliver) for name in names}
         self._outputs = {name: CameraOutput(node, name, config, pipeline.classes) for name in names}
-        self._worker = Worker(
-            pipeline, self._mailbox, self._outputs, self._statistics, node.get_logger(), node.context.ok
-        )
+        given = pipeline.detector if isinstance(pipeline.detector, GivenDetections) else None
+        self._readers = {name: FrameReader(node, name, config, given) for name in names}
+        stages = {
+            name: CameraStages(self._readers[name], self._outputs[name], self._statistics[name]) for name in names
+        }
+        self._worker = Worker(pipeline, self._mailbox, stages, node.get_logger(), node.context.ok)
+        what = "image" if given is None else "detections"
         self._diagnostics = [
             CameraDiagnostics(
-                f"{node.get_name()}: {name}/image" if name else f"{node.get_name()}: image",
+                f"{node.get_name()}: {name}/{what}" if name else f"{node.get_name()}: {what}",
                 self._inputs[name],
                 self._statistics[name],
             )
@@ -51,11 +57,15 @@ class Runtime:
         """Subscribes."""
         for source in self._inputs.values():
             source.start()
+        for reader in self._readers.values():
+            reader.look()
 
     def stop(self) -> None:
         """Frees the subscriptions and waits for the frame in work; nothing is published afterwards."""
         for source in self._inputs.values():
             source.stop()
+        for reader in self._readers.values():
+            reader.stop()
         self._mailbox.drain(FRAME_TIMEOUT)
 
     def close(self) -> None:
@@ -68,9 +78,10 @@ class Runtime:
 
     def look(self) -> None:
         """Follows the publishers of every image topic that is subscribed to."""
-        for source in self._inputs.values():
+        for name, source in self._inputs.items():
             if source.source is not None:
                 source.look()
+                self._readers[name].look()
 
     def configure(self, config: Config) -> None:
         """Takes over the live parameters before the next frame.

@@ -10,6 +10,7 @@ from alstm_ros.config import InputConfig
 
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
+DETECTIONS = "vision_msgs/msg/Detection2DArray"
 SUFFIX = "/compressed"
 
 
@@ -69,6 +70,11 @@ class Cause:
 
 
 def candidates(options: InputConfig, topic: str) -> list[tuple[str, str]]:
+    """The (topic, type) pairs that may carry what a frame begins with, the preferred one first."""
+    return [(topic, DETECTIONS)] if options.detections == "topic" else image_candidates(options, topic)
+
+
+def image_candidates(options: InputConfig, topic: str) -> list[tuple[str, str]]:
     """The (topic, type) pairs that may carry the images, the preferred one first.
 
     The topic itself may carry either type; image_transport puts the compressed stream beside it.
@@ -140,19 +146,21 @@ def explain(
     if source.transient and not any(end.transient for end in fitting):
         return _incompatible(source, "durability", "transient_local", "volatile")
     publishers = "1 publisher" if len(fitting) == 1 else f"{len(fitting)} publishers"
-    return Cause("no_data", f"{source.topic} has {publishers} but sends no image. {hint}".rstrip())
+    nothing = "no detections" if source.type == DETECTIONS else "no image"
+    return Cause("no_data", f"{source.topic} has {publishers} but sends {nothing}. {hint}".rstrip())
 
 
 def _no_publisher(source: ImageSource, images: Sequence[str]) -> Cause:
     near = difflib.get_close_matches(source.topic, images, len(images) or 1, 0.0)[:5]
-    known = f"image topics there are: {', '.join(near)}" if near else "there is no image topic at all"
-    return Cause("no_publisher", f"Nobody publishes {source.topic}; {known}. Remap with -r image:=TOPIC.")
+    what, name = ("detection", "detections") if source.type == DETECTIONS else ("image", "image")
+    known = f"{what} topics there are: {', '.join(near)}" if near else f"there is no {what} topic at all"
+    return Cause("no_publisher", f"Nobody publishes {source.topic}; {known}. Remap with -r {name}:=TOPIC.")
 
 
 def _wrong_type(options: InputConfig, source: ImageSource, ends: Sequence[Endpoint]) -> Cause:
     carried = " and ".join(sorted({end.type for end in ends}))
-    wanted = f"{IMAGE} or {COMPRESSED}"
-    if options.transport != "auto":
+    wanted = f"{IMAGE} or {COMPRESSED}" if source.type != DETECTIONS else DETECTIONS
+    if source.type != DETECTIONS and options.transport != "auto":
         wanted = f"{source.type}, since input.transport is '{options.transport}'"
     return Cause("wrong_type", f"{source.topic} carries {carried}; it must carry {wanted}.")
 

@@ -6,19 +6,33 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
-import numpy as np
 from rclpy.impl.rcutils_logger import RcutilsLogger
-from sensor_msgs.msg import CompressedImage
 
 from alstm_ros.config import Config
 from alstm_ros.errors import AlstmError, ImageError
-from alstm_ros.images import decode, decode_compressed
-from alstm_ros.pipeline import Frame, Pipeline
+from alstm_ros.pipeline import AnyFrame, Pipeline
+from alstm_ros.ros.frame_reader import FrameReader
 from alstm_ros.ros.mailbox import Arrival, Mailbox
 from alstm_ros.ros.output import CameraOutput
 from alstm_ros.ros.statistics import CameraStatistics
-from alstm_ros.types import FrameResult, Image
+from alstm_ros.types import FrameResult
+
+
+@dataclass(frozen=True, slots=True)
+class CameraStages:
+    """What stands before and behind the pipeline for one camera.
+
+    Attributes:
+        read: makes a frame of a message.
+        output: publishes the results.
+        statistics: counts and timings.
+    """
+
+    read: FrameReader
+    output: CameraOutput
+    statistics: CameraStatistics
 
 
 class Worker:
@@ -28,8 +42,7 @@ class Worker:
         self,
         pipeline: Pipeline,
         mailbox: Mailbox,
-        outputs: Mapping[str, CameraOutput],
-        statistics: Mapping[str, CameraStatistics],
+        cameras: Mapping[str, CameraStages],
         logger: RcutilsLogger,
         running: Callable[[], bool],
     ) -> None:
@@ -38,15 +51,13 @@ class Worker:
         Args:
             pipeline: detects and tracks.
             mailbox: where images come from; closing it ends the thread.
-            outputs: where results go, by camera.
-            statistics: counts and timings, by camera.
+            cameras: where frames come from and results go, by camera.
             logger: the node's.
             running: whether ROS still runs in this process.
         """
         self._pipeline = pipeline
         self._mailbox = mailbox
-        self._outputs = outputs
-        self._statistics = statistics
+        self._cameras = cameras
         self._logger = logger
         self._running = running
         self._said: set[str] = set()
@@ -86,13 +97,12 @@ class Worker:
 
     def _process(self, arrivals: list[Arrival]) -> None:
         began = time.monotonic_ns()
-        good: list[tuple[Arrival, Frame]] = []
+        good: list[tuple[Arrival, AnyFrame]] = []
         for arrival in arrivals:
-            self._statistics[arrival.camera].time("wait", began - arrival.received_ns)
-            image = self._decode(arrival)
-            if image is not None:
-                frame_id = arrival.message.header.frame_id
-                good.append((arrival, Frame(image, arrival.stamp_ns, arrival.camera, frame_id)))
+            self._cameras[arrival.camera].statistics.time("wait", began - arrival.received_ns)
+            frame = self._read(arrival)
+            if frame is not None:
+                good.append((arrival, frame))
         if not good:
             return
         frames = [frame for _, frame in good]
@@ -100,48 +110,41 @@ class Worker:
             before = time.monotonic_ns()
             found = self._pipeline.detect(frames)
             detected = time.monotonic_ns() - before
-            results: list[tuple[Arrival, Frame, FrameResult]] = []
+            results: list[tuple[Arrival, AnyFrame, FrameResult]] = []
             for (arrival, frame), detections in zip(good, found, strict=True):
                 before = time.monotonic_ns()
                 results.append((arrival, frame, self._pipeline.track(frame, detections)))
-                statistics = self._statistics[arrival.camera]
+                statistics = self._cameras[arrival.camera].statistics
                 statistics.processing(arrival.stamp_ns)
                 statistics.time("track", time.monotonic_ns() - before)
                 statistics.time("detect", detected)
         for arrival, frame, result in results:
             before = time.monotonic_ns()
-            self._outputs[arrival.camera].publish(arrival.message.header, frame.image, result)
+            self._cameras[arrival.camera].output.publish(arrival.message.header, frame.image, result)
             now = time.monotonic_ns()
-            statistics = self._statistics[arrival.camera]
+            statistics = self._cameras[arrival.camera].statistics
             statistics.time("publish", now - before)
             statistics.time("total", now - arrival.received_ns)
             statistics.tracks = len(result.tracks)
             statistics.processed += 1
 
-    def _decode(self, arrival: Arrival) -> Image | None:
-        """The image, or None where it is damaged; the damage is counted, and its cause told once."""
-        statistics = self._statistics[arrival.camera]
-        message = arrival.message
+    def _read(self, arrival: Arrival) -> AnyFrame | None:
+        """The frame, or None where its image is damaged; the damage is counted, and its cause told once."""
+        statistics = self._cameras[arrival.camera].statistics
         before = time.monotonic_ns()
         try:
-            data = np.frombuffer(message.data, np.uint8)
-            if isinstance(message, CompressedImage):
-                image = decode_compressed(data, message.format)
-            else:
-                image = decode(
-                    data, message.encoding, message.height, message.width, message.step, bool(message.is_bigendian)
-                )
+            frame = self._cameras[arrival.camera].read(arrival)
         except ImageError as error:
             statistics.damaged[error.cause] += 1
             statistics.sentences[error.cause] = str(error)
             self._warn_once(f"{arrival.camera} {error.cause}", f"An image is dropped: {error}")
             return None
         statistics.time("convert", time.monotonic_ns() - before)
-        return image
+        return frame
 
     def _fail(self, arrivals: list[Arrival], error: Exception) -> None:
         for arrival in arrivals:
-            self._statistics[arrival.camera].failed += 1
+            self._cameras[arrival.camera].statistics.failed += 1
         told = str(error) if isinstance(error, AlstmError) else traceback.format_exc()
         self._warn_once(f"{type(error).__name__}", f"A frame could not be processed: {told}")
 

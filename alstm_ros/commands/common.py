@@ -11,13 +11,16 @@ from typing import Any
 
 from alstm_ros.config import Config
 from alstm_ros.options import replace
-from alstm_ros.parameter_text import assigned, load_config
+from alstm_ros.parameter_text import NODE, assigned, load_config
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
     """Adds `--config` and `--set`."""
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="the node's parameter file ('/**: ros__parameters:')"
+    )
+    parser.add_argument(
+        "--node", default=NODE, help="whose parameters of that file, such as /robot1/alstm (default: %(default)s)"
     )
     parser.add_argument(
         "--set",
@@ -35,7 +38,7 @@ def config_from(args: argparse.Namespace) -> Config:
     Raises:
         ConfigError: the file or a parameter is refused.
     """
-    config = load_config(args.config) if args.config else Config()
+    config = load_config(args.config, node=args.node) if args.config else Config()
     return replace(config, assigned(args.changes, "tracks.birth_score=0.6"))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -163,6 +163,23 @@ def test_tape_knows_what_is_certain_and_no_more() -> None:
     ]
     assert max(waits) > 1
     assert set(tape.steps.truth.same.tolist()) <= {-1.0, 1.0}
+
+
+def test_boxes_without_a_size_do_not_shift_the_truth() -> None:
+    """What is laid over a clip may press a box together; the tracker leaves such a box out, and so must the truth."""
+    boxes = [[(3.0 * f, 100.0), (600.0 - 3 * f, 300.0)] for f in range(40)]
+    pairs = bootstrap(frames_of(boxes), Config())
+    plain = record_clip(whole(pairs), np.random.default_rng(0), Rollout(Config()))
+    pressed = pairs.boxes.copy()
+    first = np.flatnonzero(pairs.frames == 20)[0]
+    pressed[first, 2] = pressed[first, 0] - 1
+    hidden = np.zeros(len(pairs.frames), bool)
+    hidden[first] = True
+    tape = record_clip(whole(replace(pairs, boxes=pressed)), np.random.default_rng(0), Rollout(Config()))
+    same = record_clip(AugmentedClip(pairs, hidden), np.random.default_rng(0), Rollout(Config()))
+    np.testing.assert_array_equal(tape.steps.truth.object, same.steps.truth.object)
+    np.testing.assert_array_equal(tape.steps.x, same.steps.x)
+    assert len(tape.steps.track) == len(plain.steps.track) - 1
 
 
 def test_tape_leaves_the_doubtful_out() -> None:

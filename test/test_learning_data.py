@@ -175,6 +175,16 @@ def test_a_detection_is_what_it_lies_on() -> None:
     assert got.tolist() == [7, DUPLICATE - 8, DUPLICATE - 8, DUPLICATE - 7, FALSE]
 
 
+def test_a_scene_without_objects_gives_false_detections_alone() -> None:
+    none = np.zeros(0, np.int64)
+    boxes, shares = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+    made = scenes.Scene("empty", (640, 480), np.arange(30) * 10**8, none, none, none, boxes, shares)
+    detector = SimulatedDetector(made, DetectorNoise(clutter=5.0, width=8), np.random.default_rng(0))
+    found = [detector(k) for k in range(30)]
+    assert sum(len(detections) for detections, _ in found) > 30
+    assert all((truth == FALSE).all() for _, truth in found)
+
+
 def test_ghosts_stay_where_an_object_was() -> None:
     """Everything that is found long after the only object has gone is false, and near where it was."""
     frames = 40

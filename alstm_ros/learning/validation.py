@@ -26,15 +26,15 @@ from alstm_ros.recordings.parallel import run_all
 from alstm_ros.types import Float64, Int64
 
 STRETCH = 30
-"""Frames of a stretch; stretches do not overlap, so that their gains vary independently."""
+"""Frames of a stretch, which overlaps no other, so that their gains vary independently."""
 STRETCHES = 96
 """Stretches at most; of more, so many are chosen evenly."""
 CLIPS = 96
 """Clips of all stretches together; of each stretch there are at least two."""
 HARDNESS = Hardness(steps=(1, 2), gaps=Gaps(share=0.5, longest=2.0))
-"""Gaps as long as tracks are kept for, nearly: where tracklets are hardly interrupted, any network is right."""
+"""How the stretches are made harder: gaps last nearly as long as tracks are kept, for without any network is right."""
 SURE = 0.95
-"""Share of chance gains below a sure one, by Student's distribution: few stretches prove little."""
+"""Share of the gains by chance that are below a sure gain, by Student's distribution."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the network is taught. Every loss returns a scalar tensor."""
+"""The losses of the network; each returns a scalar tensor."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from alstm_ros.learning.network.variants import network_description
 from alstm_ros.types import Float32
 
 OPSET = 17
+"""Version of the ONNX operators that the file uses."""
 
 
 class _Graph:
@@ -167,13 +168,12 @@ def _norm(g: _Graph, weights: Mapping[str, Float32], name: str, value: str) -> s
 
 def _cell(g: _Graph, weights: Mapping[str, Float32], layer: int, x: str) -> str:
     """One recurrent step; names the next states as outputs and returns h."""
-    name, states = f"lstm{layer}", [f"h{layer}", f"c{layer}"]
-    h, c = states
+    name, h, c = f"lstm{layer}", f"h{layer}", f"c{layer}"
     w = np.concatenate([weights[f"{name}.weight_ih_l0"], weights[f"{name}.weight_hh_l0"]], axis=1)
     b = weights[f"{name}.bias_ih_l0"] + weights[f"{name}.bias_hh_l0"]
     gates = g.linear(g.add("Concat", x, h, axis=1), w, b, name)
     i, f, new, o = g.split(gates, [len(b) // 4] * 4)
     kept = g.add("Mul", g.add("Sigmoid", f), c)
     taken = g.add("Mul", g.add("Sigmoid", i), g.add("Tanh", new))
-    state = g.add("Add", kept, taken, name=f"{states[1]}_next")
-    return g.add("Mul", g.add("Sigmoid", o), g.add("Tanh", state), name=f"{states[0]}_next")
+    state = g.add("Add", kept, taken, name=f"{c}_next")
+    return g.add("Mul", g.add("Sigmoid", o), g.add("Tanh", state), name=f"{h}_next")

@@ -66,8 +66,9 @@ class Clutter:
         """
         self._scene, self._habits, self._dt, self._rng = scene, habits, dt, rng
         self._there = np.zeros((0, 7))  # cxcywh, logit, life left and the object it clings to
-        self._where = np.full((objects, 4), np.nan)  # cxcywh of each object in the last frame
-        self._open = np.zeros(objects, bool)  # whether it could be found there
+        room = max(objects, 1)  # clutter clings to object -1, which must be one that can be looked up
+        self._where = np.full((room, 4), np.nan)  # cxcywh of each object in the last frame
+        self._open = np.zeros(room, bool)  # whether it could be found there
         self.logits, self.clings = np.zeros(0), np.zeros(0, np.int64)
 
     def __call__(self, frame: int, who: Int64, boxes: Float64, visible: Float64, hidden: NDArray[np.bool_]) -> Float64:

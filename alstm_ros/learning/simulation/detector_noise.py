@@ -153,7 +153,7 @@ class SimulatedDetector:
         self._lasting = rng.standard_normal((count, 7))  # the same, and of the moment at which it is found no more
         wide = max(noise.width, 1)
         own, common = _unit(rng.standard_normal((count, wide))), _unit(rng.standard_normal((1, wide)))
-        self._looks = _unit(np.sqrt(1 - noise.uniform) * own + np.sqrt(noise.uniform) * common)
+        self._appearances = _unit(np.sqrt(1 - noise.uniform) * own + np.sqrt(noise.uniform) * common)
         self._missed = np.zeros(count)  # seconds for which an object is still missed
         self._dt = 1 / 30 if len(scene) < 2 else float(np.median(np.diff(scene.stamps_ns))) / 1e9
         habits = ClutterHabits(
@@ -198,15 +198,15 @@ class SimulatedDetector:
         place[who[missed]] = np.arange(part.start, part.stop)[missed]
         origin = np.concatenate([np.arange(part.start, part.stop)[~missed], place[self._clutter.clings]])
         classes = np.concatenate([self._scene.classes[part][~missed], np.zeros(len(false), np.int64)])
-        looks = self._appearance(who, visible)
-        looks = np.concatenate([looks[~missed], self._strange(looks, who, len(false))])
+        appearance = self._appearance(who, visible)
+        appearance = np.concatenate([appearance[~missed], self._strange(appearance, who, len(false))])
 
         scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
         good = np.flatnonzero(
             (scores >= noise.floor) & (found[:, 2] > found[:, 0] + 1) & (found[:, 3] > found[:, 1] + 1)
         )
         good = good[nms(found[good], scores[good], classes[good].astype(np.int64), noise.nms)]
-        features = looks[good].astype(np.float32) if noise.width else None
+        features = appearance[good].astype(np.float32) if noise.width else None
         answer = Detections(found[good], scores[good], classes[good].astype(np.int64), features)
         from_it = good < len(boxes) - missed.sum()
         return answer, judged(found[good], origin[good], from_it, real.astype(np.float32), part.start)
@@ -241,20 +241,20 @@ class SimulatedDetector:
         room = np.array([wide, high, wide, high])
         return np.asarray(np.clip(cxcywh_to_xyxy(size), -_AWAY * room, (1 + _AWAY) * room))
 
-    def _strange(self, looks: Float32, who: Int64, count: int) -> Float32:
+    def _strange(self, appearance: Float32, who: Int64, count: int) -> Float32:
         """Appearances of what is no object: some other thing's, or, where it clings to an object, much like that."""
-        other = _unit(self._rng.standard_normal((count, looks.shape[1])))
-        place = np.full(len(self._known), -1)
+        other = _unit(self._rng.standard_normal((count, appearance.shape[1])))
+        place = np.full(max(len(self._known), 1), -1)
         place[who] = np.arange(len(who))
         mine = np.where(self._clutter.clings >= 0, place[self._clutter.clings], -1)
-        other[mine >= 0] = _unit(other[mine >= 0] + looks[mine[mine >= 0]])
+        other[mine >= 0] = _unit(other[mine >= 0] + appearance[mine[mine >= 0]])
         return other.astype(np.float32)
 
     def _appearance(self, who: Int64, visible: Float64) -> Float32:
         """Unit vectors, alike for the same object as far as the detector's likeness and what is seen allow."""
         spread = np.sqrt(1 / max(self._noise.likeness, 0.05) - 1)
-        noise = self._rng.standard_normal((len(who), self._looks.shape[1])) / np.sqrt(self._looks.shape[1])
-        mixed = self._looks[who] * np.clip(visible, 0.2, 1)[:, None] + spread * noise
+        noise = self._rng.standard_normal((len(who), self._appearances.shape[1])) / np.sqrt(self._appearances.shape[1])
+        mixed = self._appearances[who] * np.clip(visible, 0.2, 1)[:, None] + spread * noise
         return _unit(mixed).astype(np.float32)
 
 

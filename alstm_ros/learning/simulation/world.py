@@ -16,11 +16,13 @@ from alstm_ros.learning.simulation.scenes import Scene, visible_share
 from alstm_ros.types import Float64
 
 SIZES = ((1920, 1080), (1280, 720), (640, 480), (768, 576), (1242, 375))
+"""Widths and heights of the images that are drawn, pixels."""
 RATES = (30.0, 30.0, 25.0, 20.0, 14.0, 10.0, 7.0)
+"""Frame rates that are drawn, frames a second."""
 NEAR = 0.8
 """Objects closer than this many metres are not seen."""
 _INSIDE = 0.3
-"""Nor are those of which less than this share is inside the image."""
+"""Objects of which less than this share is inside the image are not seen."""
 
 
 @dataclass(frozen=True, slots=True)

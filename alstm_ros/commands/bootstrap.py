@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="join strict tracklets where hindsight shows that they are one: longer ones, and real gaps to learn from",
     )
     parser.add_argument("--topic", default="", help="the bags' image topic, where they hold several")
-    parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a folder of images (default 30)")
+    parser.add_argument(
+        "--fps", type=float, help="frames a second of a folder of images (default: its seqinfo.ini's or 30)"
+    )
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="where detections are kept (default: the user's cache)"
     )

@@ -120,11 +120,12 @@ def run(args: argparse.Namespace) -> int:
     requirements = parse_requirements(args.require) if args.require else []
     if not args.against and any(item.metric.startswith("+") for item in requirements):
         raise ConfigError("--require asks for a difference to another run; name that run with --against.")
-    truths = find_truths(args.gt)
-    judged = _judge_all(args, truths, args.result)
+    notes: list[str] = []
+    truths = find_truths(args.gt, notes)
+    judged = _judge_all(args, truths, args.result, notes)
     scores = [item.score for item in judged]
     everything = total(judged)
-    other = _judge_all(args, truths, args.against) if args.against else []
+    other = _judge_all(args, truths, args.against, notes) if args.against else []
     differences = paired_bootstrap(scores, [item.score for item in other], seed=args.seed) if other else []
     numbers = {**everything.numbers, **gains(differences)}
     failures = [text for item in requirements if (text := item.check(numbers)) is not None]
@@ -147,6 +148,8 @@ def run(args: argparse.Namespace) -> int:
         outcome = Outcome(judged, everything, differences, requirements)
         write_report(args.report, outcome, args.images, args.image_topic)
         sys.stderr.write(f"wrote {args.report}\n")
+    for text in notes:
+        sys.stderr.write(f"note: {text}\n")
     for text in problems:
         sys.stderr.write(f"problem: {text}\n")
     for text in failures:
@@ -154,8 +157,10 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failures or problems else 0
 
 
-def _judge_all(args: argparse.Namespace, truths: dict[str, Path], results: Sequence[Path]) -> list[Judged]:
-    pairs = pair(truths, find_results(results))
+def _judge_all(
+    args: argparse.Namespace, truths: dict[str, Path], results: Sequence[Path], notes: list[str]
+) -> list[Judged]:
+    pairs = pair(truths, find_results(results, notes))
     tasks = [ScoringTask(item, args.benchmark, args.frames, args.topic, args.gt_topic) for item in pairs]
     with progress_bar("scoring", len(tasks), "sequence") as bar:
         judged = []

@@ -13,6 +13,7 @@ from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.detection.given import GivenDetections
 from alstm_ros.errors import DataError
+from alstm_ros.recordings.contents import contents_of
 from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.frames import FrameSource
 from alstm_ros.recordings.mot import MotDetections
@@ -80,7 +81,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="",
         help="the bag's image topic, where it holds several; with --set input.detections=topic its detection topic",
     )
-    parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a folder of images (default 30)")
+    parser.add_argument(
+        "--fps", type=float, help="frames a second of a folder of images (default: its seqinfo.ini's or 30)"
+    )
     parser.add_argument(
         "--frames", default="", metavar="A-B", help="only these; first-half and second-half are known too"
     )
@@ -127,7 +130,8 @@ def track_one(job: TrackJob) -> Replayed:
     if images:
         source = Prefetched(source)
     info = RunInfo(classes, job.config.output.id_prefix, job.config.detector.score_threshold, job.images)
-    return replay(source, step, outputs, info, quiet=job.quiet)
+    done = replay(source, step, outputs, info, quiet=job.quiet)
+    return dataclasses.replace(done, notes=contents_of(job.source).notes if job.source is not None else ())
 
 
 def _open(job: TrackJob, given: GivenDetections | None) -> FrameSource:
@@ -145,7 +149,7 @@ def _open(job: TrackJob, given: GivenDetections | None) -> FrameSource:
 def _jobs(args: argparse.Namespace) -> list[TrackJob]:
     if bool(args.source) == bool(args.detections):
         raise DataError("Give either a SOURCE (a bag, a video, a folder of images) or --detections, and not both.")
-    if args.fps <= 0:
+    if args.fps is not None and args.fps <= 0:
         raise DataError(f"--fps is {args.fps:g}; it must be above 0.")
     if len(args.source) > 1 and any("{name}" not in text for text in args.output):
         raise DataError("With several sources each --output must hold {name}, such as 'tracks/{name}.txt'.")
@@ -176,5 +180,6 @@ def _tell(done: Replayed) -> None:
     stopped = ", interrupted" if done.interrupted else ""
     lines = [f"{done.name}: {done.frames} frames, {done.objects} objects, {speed:.1f} frames/s{stopped}"]
     lines += [f"  wrote {path}" for path in done.outputs]
+    lines += [f"  note: {note}" for note in done.notes]
     lines += [f"  problem: {problem}" for problem in done.problems]
     sys.stderr.write("\n".join(lines) + "\n")

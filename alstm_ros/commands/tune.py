@@ -18,6 +18,7 @@ from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.evaluation.pairing import benchmark_of, find_truths, pair
 from alstm_ros.evaluation.tuning import Found, Search, TuningTask, hold_out, search, searched
 from alstm_ros.options import values
+from alstm_ros.recordings.contents import contents_of
 from alstm_ros.recordings.detection_cache import DetectedSource, detect_all
 from alstm_ros.recordings.sinks import PartFile
 from alstm_ros.recordings.sources import SourceOptions, frame_range, open_source
@@ -49,7 +50,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--study", default="alstm", help="the study's name there (default alstm)")
     parser.add_argument("--topic", default="", help="the bags' image topic, where they hold several")
     parser.add_argument("--gt-topic", default="", help="the ground truth bags' Detection2DArray topic, likewise")
-    parser.add_argument("--fps", type=float, default=30.0, help="frames a second of a folder of images (default 30)")
+    parser.add_argument(
+        "--fps", type=float, help="frames a second of a folder of images (default: its seqinfo.ini's or 30)"
+    )
     parser.add_argument("--frames", default="", metavar="A-B", help="score only these; halves as for 'alstm track'")
     parser.add_argument(
         "--cache", type=Path, metavar="DIR", help="where detections are kept (default: the user's cache)"
@@ -112,6 +115,8 @@ def _tasks(args: argparse.Namespace, config: Config) -> list[TuningTask]:
         paths[name_of(path)] = path
     tasks = []
     for item in pair(find_truths(args.gt), paths):
+        for note in contents_of(item.result).notes:
+            sys.stderr.write(f"note: {note}\n")
         source = open_source(item.result, SourceOptions(args.topic, args.fps))
         cached = detect_all(DetectedSource(source, config, load_detector, item.result, folder, whole=True))
         for problem in cached.problems:

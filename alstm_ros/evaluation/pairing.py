@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.trackeval_adapter import BENCHMARKS
+from alstm_ros.recordings.bag_folder import is_recording
 from alstm_ros.recordings.mot import has_classes, read_sequence
 from alstm_ros.recordings.number_table import read_table
 from alstm_ros.recordings.sinks import SINKS
 from alstm_ros.recordings.track_files import name_of, seqinfo_of
 
-RESULTS = (".jsonl", ".mcap", ".db3", ".txt")
+RESULTS = (".jsonl", ".mcap", ".db3", ".zstd", ".txt")
 """What tells most comes first: where a folder holds a name in several formats, that is one result."""
 TRUTHS = (".mcap", ".db3", ".zstd", ".txt", ".json")
+"""Suffixes of ground truth."""
+BESIDE = ("det.txt", "gmc.txt")
+"""What lies beside ground truth in MOTChallenge's layout and is none."""
+HEAD = 20
+"""Lines of a text that are looked at for numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +41,21 @@ class Pair:
     result: Path
 
 
-def find_truths(paths: Sequence[Path]) -> dict[str, Path]:
+def find_truths(paths: Sequence[Path], notes: list[str] | None = None) -> dict[str, Path]:
     """Name to file: each path is a `gt.txt`, another text, a bag, a sequence's folder, or a folder of those.
+
+    Args:
+        paths: where to look.
+        notes: takes a sentence for each folder of which something is left.
 
     Raises:
         DataError: a path holds no ground truth, or two have one name.
     """
     found: dict[str, Path] = {}
     for path in paths:
-        files = _truths_in(path)
+        if not path.exists():
+            raise DataError(f"There is no ground truth at {path}.")
+        files = _truths_in(path, [] if notes is None else notes)
         if not files:
             raise DataError(f"{path} holds no ground truth: no gt.txt, no gt/gt.txt, no bag, and no folder of those.")
         for file in files:
@@ -49,20 +63,47 @@ def find_truths(paths: Sequence[Path]) -> dict[str, Path]:
     return found
 
 
-def _truths_in(path: Path) -> list[Path]:
-    if not path.exists():
-        raise DataError(f"There is no ground truth at {path}.")
-    if path.is_file() or (path / "metadata.yaml").is_file():
+def _truths_in(path: Path, notes: list[str]) -> list[Path]:
+    if path.is_file() or is_recording(path):
         return [path]
-    for inner in (path / "gt.txt", path / "gt" / "gt.txt"):
-        if inner.is_file():
-            return [inner]
-    folders = [file for item in sorted(path.iterdir()) if item.is_dir() for file in _truths_in(item)]
-    return folders or sorted(item for item in path.iterdir() if item.suffix in TRUTHS)
+    inner = [file for file in (path / "gt.txt", path / "gt" / "gt.txt") if file.is_file()]
+    if inner:
+        if inner[1:]:
+            notes.append(f"Of {path}, gt.txt is taken, gt/gt.txt left.")
+        return inner[:1]
+    shown = [item for item in sorted(path.iterdir()) if not item.name.startswith(".")]
+    folders = [file for item in shown if item.is_dir() for file in _truths_in(item, notes)]
+    files = [item for item in shown if item.is_file() and item.suffix in TRUTHS and item.name not in BESIDE]
+    return [*folders, *_sorted_out(path, files, notes, "labels")]
 
 
-def find_results(paths: Sequence[Path]) -> dict[str, Path]:
+def _sorted_out(folder: Path, files: Sequence[Path], notes: list[str], what: str) -> list[Path]:
+    """The files that hold numbers or annotations, or are no text at all; the others are told."""
+    good = [file for file in files if _may_be(file)]
+    left = [file.name for file in files if file not in good]
+    if left:
+        are, they, hold = ("is", "it", "holds") if len(left) == 1 else ("are", "they", "hold")
+        notes.append(f"Of {folder}, {', '.join(left)} {are} left: {they} {hold} no {what}.")
+    return good
+
+
+def _may_be(file: Path) -> bool:
+    """Whether a text begins with numbers, and a JSON file holds annotations; an empty one is a sequence of nobody."""
+    if file.suffix == ".json":
+        return b'"annotations"' in file.read_bytes()
+    if file.suffix != ".txt":
+        return True
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        first = [line for line in islice(lines, HEAD) if line.strip() and not line.startswith("#")]
+    return not first or any(re.match(r"\s*[-+.\d]", line) for line in first)
+
+
+def find_results(paths: Sequence[Path], notes: list[str] | None = None) -> dict[str, Path]:
     """Name to file: each path is a file of `alstm track`, a bag, or a folder of those.
+
+    Args:
+        paths: where to look.
+        notes: takes a sentence for each folder of which something is left.
 
     Raises:
         DataError: a path holds no results, or two have one name.
@@ -72,9 +113,11 @@ def find_results(paths: Sequence[Path]) -> dict[str, Path]:
         if not path.exists():
             raise DataError(f"There are no results at {path}.")
         files = [path]
-        if path.is_dir() and not (path / "metadata.yaml").is_file():
-            bags = [item for item in path.iterdir() if (item / "metadata.yaml").is_file()]
-            files = _once([item for item in path.iterdir() if item.suffix in RESULTS] + bags)
+        if path.is_dir() and not is_recording(path):
+            shown = [item for item in path.iterdir() if not item.name.startswith(".")]
+            bags = [item for item in shown if item.is_dir() and is_recording(item)]
+            texts = sorted(item for item in shown if item.is_file() and item.suffix in RESULTS)
+            files = _once(_sorted_out(path, texts, [] if notes is None else notes, "tracks") + bags)
         if not files:
             raise DataError(f"The folder {path} holds no results ({', '.join(SINKS)}).")
         for file in files:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 import zstandard
 from rosbags.interfaces import MessageDefinitionFormat
 from rosbags.rosbag2 import Reader
@@ -23,11 +22,10 @@ from rosbags.serde import SerdeError
 from rosbags.typesys.store import Typestore
 
 from alstm_ros.errors import DataError
+from alstm_ros.recordings.bag_folder import UNREADABLE, bag_files, metadata_files, storages_in
 from alstm_ros.recordings.bag_salvage import salvage, salvage_topics
 from alstm_ros.recordings.message_types import store_for
-from alstm_ros.recordings.natural_order import natural
 
-STORAGES = (".mcap", ".db3")
 DAMAGES = (SerdeError, KeyError, IndexError, AssertionError, ValueError, struct.error, MemoryError)
 """What rosbags raises at bytes that are no message of their type."""
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"  # RFC 8878; a CDR message starts with 00
@@ -67,17 +65,6 @@ class Message:
     data: bytes
 
 
-def is_bag(path: Path) -> bool:
-    """Whether the path is a recording: a storage file, or a folder with metadata.yaml or storage files."""
-    if path.is_dir():
-        return (path / "metadata.yaml").is_file() or any(_is_storage(item) for item in path.iterdir())
-    return _is_storage(path)
-
-
-def _is_storage(path: Path) -> bool:
-    return path.suffix in STORAGES or (path.suffix == ".zstd" and Path(path.stem).suffix in STORAGES)
-
-
 class Bag:
     """A recording: a folder of storage files, or one such file."""
 
@@ -112,21 +99,19 @@ class Bag:
             if not self.path.is_file():
                 raise DataError(f"There is no bag at {self.path}.")
             return [self.path]
-        present = {item.name: item for item in self.path.iterdir() if _is_storage(item)}
+        present = storages_in(self.path)
         if not present:
             raise DataError(f"The folder {self.path} holds no .mcap or .db3 file, so it is no bag.")
-        listed: list[str] = []
         try:
-            tree = yaml.safe_load((self.path / "metadata.yaml").read_text(encoding="utf-8"))
-            listed = [Path(name).name for name in tree["rosbag2_bagfile_information"]["relative_file_paths"]]
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError) as error:
+            names = {item.name for item in present}
+            missing = [name for name in metadata_files(self.path) if name not in names]
+            self.problems += [f"{name}, which metadata.yaml lists, is missing." for name in missing]
+        except UNREADABLE as error:
             kind = "missing" if isinstance(error, FileNotFoundError) else "damaged"
             self.problems.append(
                 f"metadata.yaml of {self.path} is {kind}, the recording was not finished; its files are read by name."
             )
-        self.problems += [f"{name}, which metadata.yaml lists, is missing." for name in listed if name not in present]
-        ordered = [present.pop(name) for name in listed if name in present]
-        return ordered + [present[name] for name in sorted(present, key=natural)]
+        return list(bag_files(self.path, present)[0])
 
     def _topics_of(self, file: Path) -> list[Topic]:
         with _plain(file) as plain:

@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from alstm_ros.errors import ImageError
 from alstm_ros.images import decode_file
 from alstm_ros.pipeline import Frame
-from alstm_ros.recordings.natural_order import natural
 from alstm_ros.types import SECOND
-
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
-
-
-def _images(path: Path) -> list[Path]:
-    return sorted(
-        (item for item in path.iterdir() if item.suffix.lower() in SUFFIXES), key=lambda item: natural(item.name)
-    )
-
-
-def is_image_folder(path: Path) -> bool:
-    """Whether the path is a folder that holds an image, or a MOTChallenge sequence with an `img1` that does."""
-    return path.is_dir() and bool(_images(path) or ((path / "img1").is_dir() and _images(path / "img1")))
 
 
 class ImageFolder:
     """The images of a folder in natural order: `f2.jpg` before `f10.jpg`."""
 
-    def __init__(self, path: Path, fps: float) -> None:
-        """Lists the files.
+    def __init__(self, path: Path, files: Sequence[Path], fps: float) -> None:
+        """Takes the files.
 
         Args:
-            path: the folder, or a MOTChallenge sequence whose images lie in `img1`.
+            path: the folder.
+            files: its images, in their order.
             fps: how many images were taken a second; makes the stamps.
         """
-        self.name = path.name
+        self.name = path.resolve().name
         self.problems: list[str] = []
-        self._files = _images(path) or _images(path / "img1")
+        self._files = files
         self._fps = fps
 
     @property

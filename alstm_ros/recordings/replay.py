@@ -66,6 +66,7 @@ class Replayed:
         problems: one sentence for each thing that could not be read.
         interrupted: whether the user stopped it.
         outputs: the files that were written.
+        notes: one sentence for each thing beside the source that was left.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Replayed:
     problems: tuple[str, ...]
     interrupted: bool
     outputs: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 @contextlib.contextmanager

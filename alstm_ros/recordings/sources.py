@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from alstm_ros.errors import DataError
+from alstm_ros.recordings.contents import contents_of
 from alstm_ros.recordings.frames import AnyFrame, FrameSource
+
+FPS = 30.0
+"""Frames a second where nobody says it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,11 +21,12 @@ class SourceOptions:
 
     Attributes:
         topic: the image topic of a bag; empty to find it.
-        fps: frames a second of a folder of images, and of a video that does not tell.
+        fps: frames a second of a folder of images, and of a video that does not tell; None for what a seqinfo.ini
+            beside the images says, else FPS.
     """
 
     topic: str = ""
-    fps: float = 30.0
+    fps: float | None = None
 
 
 def open_source(path: Path, options: SourceOptions | None = None) -> FrameSource:
@@ -39,33 +44,36 @@ def open_source(path: Path, options: SourceOptions | None = None) -> FrameSource
         DataError: there is nothing, or nothing that can be read.
     """
     options = options or SourceOptions()
-    if not path.exists():
-        raise DataError(f"There is nothing at {path}; give a bag, a video or a folder of images.")
+    found = contents_of(path)
     # Each reader is imported where it is used: a robot without PyAV still reads bags, and one without rosbags videos.
-    if (path / "seqinfo.ini").is_file() and (path / "det.txt").is_file():
+    if found.kind == "detections":
         from alstm_ros.recordings.mot import MotDetections  # noqa: PLC0415
 
         motion = path / "gmc.txt"
         return MotDetections(path / "det.txt", path / "seqinfo.ini", motion if motion.is_file() else None)
-    from alstm_ros.recordings.folder import ImageFolder, is_image_folder  # noqa: PLC0415
+    if found.kind == "images":
+        from alstm_ros.recordings.folder import ImageFolder  # noqa: PLC0415
 
-    if is_image_folder(path):
-        return ImageFolder(path, options.fps)
-    from alstm_ros.recordings.bag import is_bag  # noqa: PLC0415
-
-    if is_bag(path):
+        return ImageFolder(path, found.files, options.fps or _rate(path) or FPS)
+    if found.kind == "bag":
         from alstm_ros.recordings.bag_images import BagImages  # noqa: PLC0415
 
         return BagImages(path, options.topic)
-    if path.is_dir():
-        raise DataError(f"The folder {path} holds neither a bag (.mcap, .db3) nor images (.jpg, .png, ...).")
     if path.suffix == ".bag":
         raise DataError(f"{path} is a ROS 1 bag; 'rosbags-convert --src {path.name} --dst NAME' makes a rosbag2 of it.")
     if path.suffix == ".txt":  # FFmpeg would show it as a video of its letters
         raise DataError(f"{path} is text; a detection file is given with --detections and --seqinfo.")
     from alstm_ros.recordings.video import Video  # noqa: PLC0415
 
-    return Video(path, options.fps)
+    return Video(path, options.fps or FPS)
+
+
+def _rate(folder: Path) -> float:
+    """Frames a second of a sequence of images, where a seqinfo.ini says it; else 0."""
+    from alstm_ros.recordings.mot import read_sequence  # noqa: PLC0415  # as above
+
+    info = folder / "seqinfo.ini"
+    return read_sequence(info).fps if info.is_file() else 0.0
 
 
 class Window:

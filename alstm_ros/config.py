@@ -218,6 +218,13 @@ class InputConfig(_Group):
         high=3600.0,
         live=True,
     )
+    max_age: float = option(
+        0.0,
+        "Seconds from an image's stamp after which it is not processed any more; 0 takes images of any age.",
+        low=0.0,
+        high=3600.0,
+        live=True,
+    )
     max_pixels: int = option(
         MAX_PIXELS,
         "An image of more pixels than this is dropped before it is unpacked.",

@@ -30,8 +30,20 @@ class Detector(Protocol):
         """Detections of each image, in that image's pixels, best score first."""
         ...
 
+    def check(self, config: Config) -> None:
+        """Refuses what `configure` would refuse, and changes nothing.
+
+        Raises:
+            ConfigError: a value does not fit to this detector.
+        """
+        ...
+
     def configure(self, config: Config) -> None:
-        """Takes over the thresholds and the class filter."""
+        """Takes over the thresholds and the class filter.
+
+        Raises:
+            ConfigError: a value does not fit to this detector; nothing changes then.
+        """
         ...
 
     def settle(self) -> None:
@@ -137,8 +149,20 @@ class Pipeline:
             moved = self._motions[frame.camera](frame.image, detections.boxes, frame.stamp_ns)
         return self._trackers[frame.camera].update(detections, frame.stamp_ns, moved)
 
+    def check(self, config: Config) -> None:
+        """Refuses parameters that `configure` would refuse, and changes nothing.
+
+        Raises:
+            ConfigError: the detector refuses a value.
+        """
+        self._detector.check(config)
+
     def configure(self, config: Config) -> None:
-        """Takes over the parameters that may change while running; tracks and ids stay."""
+        """Takes over the parameters that may change while running; tracks and ids stay.
+
+        Raises:
+            ConfigError: the detector refuses a value; nothing changes then.
+        """
         self._detector.configure(config)
         for tracker in self._trackers.values():
             tracker.configure(config)

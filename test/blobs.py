@@ -35,11 +35,14 @@ class Blobs:
     def status(self) -> EngineStatus:
         return EngineStatus("blobs", "uint8")
 
-    def configure(self, config: Config) -> None:
+    def check(self, config: Config) -> None:
         unknown = set(config.detector.classes) - set(CLASSES)
         if unknown:
             msg = f"Parameter 'detector.classes' names {sorted(unknown)}; the model knows {', '.join(CLASSES)}."
             raise ConfigError(msg)
+
+    def configure(self, config: Config) -> None:
+        self.check(config)
         self._config = config.detector
 
     def settle(self) -> None:

@@ -72,11 +72,11 @@ class OnnxDetector:
         """Waits until the runtime that will answer is chosen; a replay calls it before its first frame."""
         self._engine.settle()
 
-    def configure(self, config: Config) -> None:
-        """Takes over the thresholds and the class filter; size and model stay as they were loaded.
+    def check(self, config: Config) -> None:
+        """Refuses what `configure` would refuse, and changes nothing.
 
         Raises:
-            ConfigError: the class filter names a class that the model does not know; nothing changes then.
+            ConfigError: the class filter names a class that the model does not know.
         """
         unknown = [name for name in config.detector.classes if name not in self.card.classes]
         if unknown:
@@ -84,6 +84,14 @@ class OnnxDetector:
                 f"Parameter 'detector.classes' names {', '.join(map(repr, unknown))}; "
                 f"the model knows {', '.join(map(repr, self.card.classes))}."
             )
+
+    def configure(self, config: Config) -> None:
+        """Takes over the thresholds and the class filter; size and model stay as they were loaded.
+
+        Raises:
+            ConfigError: the class filter names a class that the model does not know; nothing changes then.
+        """
+        self.check(config)
         self._config = config.detector
 
     def __call__(self, images: Sequence[Image]) -> list[Detections]:

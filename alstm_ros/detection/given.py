@@ -56,6 +56,9 @@ class GivenDetections:
         """
         raise DataError(f"{len(images)} images came, but detections are taken from a topic and no model is loaded.")
 
+    def check(self, config: Config) -> None:
+        """Refuses nothing."""
+
     def configure(self, config: Config) -> None:
         """Takes over the score threshold, the class filter and the limit; classes that never come are no mistake."""
         self._options = config.detector

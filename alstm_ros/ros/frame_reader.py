@@ -13,7 +13,7 @@ from vision_msgs.msg import Detection2DArray
 from alstm_ros.config import Config
 from alstm_ros.detection.given import GivenDetections
 from alstm_ros.errors import ImageError
-from alstm_ros.images import decode, decode_compressed
+from alstm_ros.images import check_size, decode, decode_compressed
 from alstm_ros.pipeline import AnyFrame, DetectionFrame, Frame
 from alstm_ros.ros.companions import Companion
 from alstm_ros.ros.mailbox import Arrival
@@ -39,10 +39,15 @@ class FrameReader:
             given: reads the detections where they come from a topic; None where a model makes them.
         """
         self._given = given
+        self._max_pixels = config.input.max_pixels
         self._image: Companion | None = None
         if given is not None:
             topic = node.resolve_topic_name(f"{camera}/image" if camera else "image")
             self._image = Companion(node, image_candidates(config.input, topic), LATE_IMAGES)
+
+    def configure(self, config: Config) -> None:
+        """Takes over the live parameters."""
+        self._max_pixels = config.input.max_pixels
 
     @property
     def _companions(self) -> Sequence[Companion]:
@@ -73,24 +78,29 @@ class FrameReader:
             return DetectionFrame(
                 found, arrival.stamp_ns, camera=arrival.camera, frame_id=frame_id, image=self._beside(arrival.stamp_ns)
             )
-        return Frame(decoded(message), arrival.stamp_ns, arrival.camera, frame_id)
+        return Frame(decoded(message, self._max_pixels), arrival.stamp_ns, arrival.camera, frame_id)
 
     def _beside(self, stamp_ns: int) -> Image | None:
         """The image that somebody's detections were made of; None where there is none, or none that can be read."""
         message = self._image.match(stamp_ns, SAME_NS) if self._image is not None else None
         try:
-            return None if message is None else decoded(message)
+            return None if message is None else decoded(message, self._max_pixels)
         except ImageError:
             return None  # tracking goes on without it, as it would without an image
 
 
-def decoded(message: ImageMessage | CompressedImage) -> Image:
+def decoded(message: ImageMessage | CompressedImage, max_pixels: int) -> Image:
     """The picture of an image message.
 
+    Args:
+        message: the message.
+        max_pixels: the largest picture that is taken.
+
     Raises:
-        ImageError: it is damaged, or of an encoding that is not known.
+        ImageError: it is larger, damaged, or of an encoding that is not known.
     """
     data = np.frombuffer(message.data, np.uint8)
     if isinstance(message, CompressedImage):
-        return decode_compressed(data, message.format)
+        return decode_compressed(data, message.format, max_pixels)
+    check_size(message.height, message.width, max_pixels)
     return decode(data, message.encoding, message.height, message.width, message.step, bool(message.is_bigendian))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any, Protocol
 
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
@@ -30,9 +31,21 @@ from alstm_ros.ros.transport import large_data_hint
 from alstm_ros.types import SECOND
 
 try:
-    from rclpy.event_handler import SubscriptionEventCallbacks
+    from rclpy.event_handler import SubscriptionEventCallbacks, UnsupportedEventTypeError
 except ImportError:  # Humble
-    from rclpy.qos_event import SubscriptionEventCallbacks
+    from rclpy.qos_event import SubscriptionEventCallbacks, UnsupportedEventTypeError
+
+
+class Receiver(Protocol):
+    """What takes a camera's images."""
+
+    def deliver(self, arrival: Arrival) -> None:
+        """Takes an image, in the executor's thread; returns at once."""
+        ...
+
+    def lose(self, camera: str, images: int) -> None:
+        """Takes note that so many images of a camera were lost on the way; 0 says that losses will be told."""
+        ...
 
 _CLASSES = {IMAGE: Image, COMPRESSED: CompressedImage, DETECTIONS: Detection2DArray}
 """Type name to message class."""
@@ -46,21 +59,21 @@ class CameraInput:
         silence: why nothing arrives; None while images arrive, and in the first seconds.
     """
 
-    def __init__(self, node: Node, camera: str, options: InputConfig, deliver: Callable[[Arrival], None]) -> None:
+    def __init__(self, node: Node, camera: str, options: InputConfig, receiver: Receiver) -> None:
         """Subscribes to nothing yet.
 
         Args:
             node: the subscription is made on it.
             camera: the camera's name, empty for the only one.
             options: `input.*`.
-            deliver: called in the executor's thread with each image; must return at once.
+            receiver: takes the images, and what is lost of them.
         """
         self.source: ImageSource | None = None
         self.silence: Cause | None = None
         self.options = options
         self._node = node
         self._camera = camera
-        self._deliver = deliver
+        self._receiver = receiver
         first = "detections" if options.detections == "topic" else "image"
         self._one, self._many = ("detections", "Detections") if options.detections == "topic" else ("image", "Images")
         self._topic = node.resolve_topic_name(f"{camera}/{first}" if camera else first)
@@ -127,16 +140,26 @@ class CameraInput:
             reliability=ReliabilityPolicy.RELIABLE if source.reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if source.transient else DurabilityPolicy.VOLATILE,
         )
-        self._subscription = self._node.create_subscription(
+        try:
+            self._subscription = self._create(source, qos, message_lost=self._lose)
+            self._receiver.lose(self._camera, 0)
+        except UnsupportedEventTypeError:  # this middleware does not tell of lost messages
+            self._subscription = self._create(source, qos)
+        self.source = source
+        self._node.get_logger().info(f"Subscribed to {source}.")
+
+    def _create(self, source: ImageSource, qos: QoSProfile, **events: Callable[[Any], None]) -> Subscription:
+        return self._node.create_subscription(
             _CLASSES[source.type],
             source.topic,
             self._receive,
             qos,
             # `look` names an incompatible policy with what to do about it; rclpy's own warning would say it twice.
-            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False),
+            event_callbacks=SubscriptionEventCallbacks(use_default_callbacks=False, **events),
         )
-        self.source = source
-        self._node.get_logger().info(f"Subscribed to {source}.")
+
+    def _lose(self, event: Any) -> None:  # rclpy gives the type no public name
+        self._receiver.lose(self._camera, event.total_count_change)
 
     def _receive(self, message: Image | CompressedImage | Detection2DArray) -> None:
         received_ns = time.monotonic_ns()
@@ -150,15 +173,17 @@ class CameraInput:
             self._said.clear()
         stamp = message.header.stamp
         stamp_ns = stamp.sec * SECOND + stamp.nanosec
+        clock_ns = self._node.get_clock().now().nanoseconds
+        age_ns: int | None = clock_ns - stamp_ns
         if stamp_ns == 0:
-            stamp_ns = self._node.get_clock().now().nanoseconds
+            stamp_ns, age_ns = clock_ns, None
             if not self._unstamped:
                 self._unstamped = True
                 self._node.get_logger().warning(
                     f"{self._many} on {self._topic} carry no stamp (it is zero); the time of their arrival is used "
                     "instead."
                 )
-        self._deliver(Arrival(self._camera, message, stamp_ns, received_ns))
+        self._receiver.deliver(Arrival(self._camera, message, stamp_ns, received_ns, age_ns))
 
 
 def _endpoint(info: TopicEndpointInfo) -> Endpoint:

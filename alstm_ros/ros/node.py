@@ -23,6 +23,7 @@ from alstm_ros.pipeline import Detector, Pipeline
 from alstm_ros.ros import parameters
 from alstm_ros.ros.diagnostics import ERROR, OK, WARN, status
 from alstm_ros.ros.lifecycle import refuse_impossible_transitions
+from alstm_ros.ros.node_name import NodeName
 from alstm_ros.ros.runtime import Runtime
 from alstm_ros.ros.transport import VARIABLE
 
@@ -30,6 +31,7 @@ Load = Callable[[Config], Detector]
 DONE, REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
 LOOK_PERIOD = 0.25  # s; discovery itself takes about as long
 DIAGNOSTICS_PERIOD = 1.0  # s
+FAILURE_PERIOD = 10.0  # s; a callback that fails each time is told of so often
 
 
 class AlstmNode(LifecycleNode):
@@ -40,7 +42,7 @@ class AlstmNode(LifecycleNode):
     """
 
     def __init__(self, load_detector: Load = detections_from) -> None:
-        """Declares the parameters; configures and activates if `autostart` says so.
+        """Declares the parameters.
 
         Args:
             load_detector: makes the detector from the config.
@@ -49,15 +51,20 @@ class AlstmNode(LifecycleNode):
             ConfigError: a parameter given at start is refused.
         """
         self._runtime: Runtime | None = None  # before rclpy's part: Kilted destroys a node whose making fails
+        self._name = NodeName(self)
         super().__init__("alstm")
         refuse_impossible_transitions(self)
         self._load = load_detector
         self._ids = IdCounter()
         self._config = parameters.declare(self)
+        self._proposed = self._config  # while a set of parameters is checked, what it would make of it
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._enabled = True
         self._phase = "unconfigured"
         self._error = ""
+        self._failures = 0
+        self._namesake = ""  # a sentence, while another node has this one's name
+        self._waiting = False
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self.create_service(SetBool, "~/enable", self._on_enable)
@@ -65,8 +72,20 @@ class AlstmNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(LOOK_PERIOD, self._look, clock=steady)
         self.create_timer(DIAGNOSTICS_PERIOD, self._diagnose, clock=steady)
+
+    def start(self) -> None:
+        """Configures and activates if `autostart` says so."""
         if self._config.autostart and self.trigger_configure() == DONE:
-            self.trigger_activate()
+            self._waiting = self.trigger_activate() != DONE
+
+    def report_failure(self, trace: str) -> None:
+        """Tells of a callback that raised, in the log and in diagnostics.
+
+        Args:
+            trace: what `traceback` has to say.
+        """
+        self._failures += 1
+        self.get_logger().error(f"A callback failed, the others go on: {trace}", throttle_duration_sec=FAILURE_PERIOD)
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Loads the model and makes publishers; a sentence in the log says why where it cannot."""
@@ -87,9 +106,11 @@ class AlstmNode(LifecycleNode):
         return DONE
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Subscribes, unless switched off by `~/enable`."""
+        """Subscribes, unless switched off by `~/enable`. Refused while another node has this one's name."""
         del state
-        self._phase = "active"
+        if not self._has_name():
+            return REFUSED
+        self._waiting, self._phase = False, "active"
         if self._runtime and self._enabled:
             self._runtime.start()
         return DONE
@@ -97,9 +118,10 @@ class AlstmNode(LifecycleNode):
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Frees the subscriptions; what is in work is still published before this returns."""
         del state
-        self._phase = "inactive"
+        self._phase, self._waiting = "inactive", False
         if self._runtime:
             self._runtime.stop()
+        self._name.release()
         return DONE
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -127,21 +149,32 @@ class AlstmNode(LifecycleNode):
         super().destroy_node()
 
     def set_parameters_atomically(self, parameter_list: list[Parameter]) -> SetParametersResult:
-        """Refuses wrong values with our sentences, which name what is allowed, before rclpy does with its own."""
+        """Sets all or none.
+
+        Wrong values are refused with our sentences, which name what is allowed, before rclpy does with its own. What is
+        set acts only when nobody refused: rclpy asks others, such as its clock, after this node.
+        """
         try:
             checked = parameters.typed(self, parameter_list)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        return super().set_parameters_atomically(checked)
+        self._proposed = self._config
+        result = super().set_parameters_atomically(checked)
+        if result.successful and self._proposed != self._config:
+            if self._runtime:
+                self._runtime.configure(self._proposed)
+            self._config = self._proposed
+        return result
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        """Checks a set of changes; nothing of it is in force yet."""
         try:
             config = parameters.changed_config(self._config, changes, structure=self._runtime is None)
-            if self._runtime and config != self._config:
-                self._runtime.configure(config)
+            if self._runtime:
+                self._runtime.check(config)
         except ConfigError as error:
             return SetParametersResult(successful=False, reason=str(error))
-        self._config = config
+        self._proposed = config
         return SetParametersResult(successful=True)
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -160,7 +193,18 @@ class AlstmNode(LifecycleNode):
         response.message = f"Processing is {'on' if self._enabled else 'off'}; the node is {self._phase}."
         return response
 
+    def _has_name(self) -> bool:
+        """Claims the node's name; says once why it cannot be had."""
+        namesake = self._name.take()
+        if namesake and namesake != self._namesake:
+            self.get_logger().error(f"The node is not activated. {namesake}")
+        self._namesake = namesake
+        return not namesake
+
     def _look(self) -> None:
+        if self._waiting and self._has_name():
+            self.get_logger().info("The other node of this name has ended; this one is activated.")
+            self.trigger_activate()
         if self._runtime:
             self._runtime.look()
 
@@ -173,25 +217,27 @@ class AlstmNode(LifecycleNode):
 
     def _status(self) -> DiagnosticStatus:
         """The node's own state, beside those of its cameras."""
-        level = ERROR if self._error else OK
-        message = self._error or f"The node is {self._phase}{'' if self._enabled else ' and switched off by ~/enable'}."
+        error = self._error or self._namesake
+        level = ERROR if error else WARN if self._failures else OK
+        message = error or f"The node is {self._phase}{'' if self._enabled else ' and switched off by ~/enable'}."
         values: dict[str, object] = {
             "state": self._phase,
             "enabled": self._enabled,
             "model": self._config.detector.model,
             "threads": self._config.engine.threads,
+            "failed callbacks": self._failures,
             VARIABLE: os.environ.get(VARIABLE, "not set"),
         }
         if self._runtime:
             engine = self._runtime.engine
             level = WARN if engine.degraded else level
             message = f"{message} {engine.message}".rstrip()
-            values |= {"runtime": engine.runtime, "precision": engine.precision}
+            values |= {"runtime": engine.runtime, "precision": engine.precision, "batch": self._runtime.batch}
             if engine.layers:
                 values["layers"] = format_layers(engine.layers)
             if engine.progress is not None:
                 values["engine built"] = f"{engine.progress:.0%}"
-        return status(level, self.get_name(), message, values)
+        return status(level, self.get_fully_qualified_name().lstrip("/"), message, values)
 
     def _refuse(self, sentence: str) -> TransitionCallbackReturn:
         self._error = sentence
@@ -203,3 +249,4 @@ class AlstmNode(LifecycleNode):
         if self._runtime:
             self._runtime.close()
         self._runtime = None
+        self._name.release()

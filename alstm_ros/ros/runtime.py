@@ -17,7 +17,8 @@ from alstm_ros.ros.output import CameraOutput
 from alstm_ros.ros.statistics import CameraStatistics
 from alstm_ros.ros.worker import CameraStages, Worker
 
-FRAME_TIMEOUT = 30.0  # s that stopping waits for the frame in work, so that nothing is published afterwards
+FRAME_TIMEOUT = 30.0
+"""How many seconds stopping waits for the frame in work, so that nothing is published afterwards."""
 
 
 class Runtime:
@@ -35,20 +36,22 @@ class Runtime:
         self._pipeline = pipeline
         self._mailbox = Mailbox(names)
         self._statistics = {name: CameraStatistics() for name in names}
-        self._inputs = {name: CameraInput(node, name, config.input, self._deliver) for name in names}
+        self._inputs = {name: CameraInput(node, name, config.input, self) for name in names}
         self._outputs = {name: CameraOutput(node, name, config, pipeline.classes) for name in names}
         given = pipeline.detector if isinstance(pipeline.detector, GivenDetections) else None
         self._readers = {name: FrameReader(node, name, config, given) for name in names}
         stages = {
             name: CameraStages(self._readers[name], self._outputs[name], self._statistics[name]) for name in names
         }
-        self._worker = Worker(pipeline, self._mailbox, stages, node.get_logger(), node.context.ok)
+        self._worker = Worker(node, config, pipeline, self._mailbox, stages)
         what = "image" if given is None else "detections"
+        place = node.get_fully_qualified_name().lstrip("/")
         self._diagnostics = [
             CameraDiagnostics(
-                f"{node.get_name()}: {name}/{what}" if name else f"{node.get_name()}: {what}",
+                f"{place}: {name}/{what}" if name else f"{place}: {what}",
                 self._inputs[name],
                 self._statistics[name],
+                node,
             )
             for name in names
         ]
@@ -83,12 +86,16 @@ class Runtime:
                 source.look()
                 self._readers[name].look()
 
-    def configure(self, config: Config) -> None:
-        """Takes over the live parameters before the next frame.
+    def check(self, config: Config) -> None:
+        """Refuses what `configure` would refuse, and changes nothing.
 
         Raises:
             ConfigError: the detector refuses a value.
         """
+        self._pipeline.check(config)
+
+    def configure(self, config: Config) -> None:
+        """Takes over the live parameters before the next frame; `check` has taken them."""
         self._worker.configure(config)
         for source in self._inputs.values():
             source.options = config.input
@@ -104,12 +111,21 @@ class Runtime:
         """What runs the detector now."""
         return self._pipeline.status
 
+    @property
+    def batch(self) -> int:
+        """How many images go through the detector at once."""
+        return self._worker.batch
+
     def statuses(self) -> list[DiagnosticStatus]:
         """The state of each camera."""
         return [camera.status() for camera in self._diagnostics]
 
-    def _deliver(self, arrival: Arrival) -> None:
+    def deliver(self, arrival: Arrival) -> None:
+        """Takes an image that came."""
         statistics = self._statistics[arrival.camera]
-        statistics.received += 1
-        statistics.stamps.append(arrival.stamp_ns)
-        statistics.dropped += self._mailbox.put(arrival)
+        statistics.age("receipt", arrival.age_ns)
+        statistics.receive(arrival.stamp_ns, replaces=self._mailbox.put(arrival))
+
+    def lose(self, camera: str, images: int) -> None:
+        """Takes note of images that were lost on the way."""
+        self._statistics[camera].lose(images)

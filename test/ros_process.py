@@ -91,6 +91,10 @@ class NodeProcess:
         """Whether it runs."""
         return self._process.poll() is None
 
+    def send(self, with_signal: int) -> None:
+        """Sends it a signal."""
+        self._process.send_signal(with_signal)
+
     def stop(self, with_signal: int = signal.SIGINT) -> int:
         """Ends it; returns its exit code."""
         if self.alive:

@@ -11,17 +11,23 @@ import pytest
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
 
+import rclpy
 from builtin_interfaces.msg import Time
 from lifecycle_msgs.msg import TransitionEvent
+from rclpy.context import Context
+from rclpy.executors import SingleThreadedExecutor
+from rclpy.node import Node
 from rclpy.qos import ReliabilityPolicy
+from rclpy.task import Future
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 from ros_harness import Camera, Ros
 from ros_messages import EXPECTED, QUICK, SCENE, found, ids, image_message, scene, values
-from ros_process import NodeProcess
+from ros_process import PATIENCE, NodeProcess
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 from vision_msgs.msg import Detection2DArray
 
+from alstm_ros.ros.main import _spin_until_failure
 from alstm_ros.ros.runtime import FRAME_TIMEOUT
 
 
@@ -144,6 +150,120 @@ def test_signals_end_it_cleanly(ros: Ros, number: int, with_signal: signal.Signa
     assert taken < FRAME_TIMEOUT / 2  # 1 s on an idle machine; what must not be is that it waits for a frame in vain
     assert "Traceback" not in ending.log
     assert "Error" not in ending.log
+
+
+@pytest.mark.parametrize("moment", ["at once", "while it imports", "Configured", "Subscribed"])
+def test_a_signal_at_any_moment_of_the_start_ends_it_cleanly(number: int, moment: str) -> None:
+    node = NodeProcess(number, name="starting", parameters=QUICK, command=("-m", "alstm_ros.ros"))
+    end = time.monotonic() + PATIENCE
+    if moment == "while it imports":
+        time.sleep(0.3)
+    elif moment != "at once":
+        while moment not in node.log and node.alive and time.monotonic() < end:
+            time.sleep(0.002)
+    code = node.stop(signal.SIGTERM)
+    # Before its first line it is Python that ends by the signal.
+    assert code == 0 or (moment == "at once" and code == -signal.SIGTERM), node.log
+    assert "Traceback" not in node.log
+
+
+def test_a_second_signal_changes_nothing(ros: Ros, number: int) -> None:
+    node = NodeProcess(number, name="twice", parameters=QUICK, environment={"BLOB_DELAY": "1.0"})
+    with Camera(ros, results="/twice/detections") as camera:
+        camera.ask(image_message(SCENE, ros.next_stamp()))
+        camera.publish(image_message(SCENE, ros.next_stamp()))
+        ros.spin(0.3)
+        node.send(signal.SIGINT)
+        ros.spin(0.1)
+        assert node.stop() == 0, node.log
+    assert "Traceback" not in node.log
+
+
+def test_a_detector_that_hangs_does_not_keep_the_process(ros: Ros, number: int) -> None:
+    node = NodeProcess(number, name="hanging", parameters=QUICK, environment={"BLOB_DELAY": "600"})
+    with Camera(ros, results="/hanging/detections") as camera:
+
+        def received() -> bool:
+            camera.publish(image_message(SCENE, ros.next_stamp()))
+            return int(ros.value("received", "hanging: image")) > 0
+
+        ros.until(received, "an image in work")
+        assert node.stop() == 1
+    assert "did not end within" in node.log
+    assert "Traceback" not in node.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "sentence"),
+    [
+        (["--params-file", "/no/such.yaml"], {}, "Couldn't parse params file"),
+        (["--log-level", "verbose"], {}, "Couldn't parse log level"),
+        (["-r", "image:=map.png"], {}, "Couldn't parse remap rule"),
+        (["--bogus"], {}, "does not know these arguments: ['--bogus']"),
+        ([], {"ROS_LOG_DIR": "/dev/null/logs"}, "Failed to create log directory"),
+    ],
+)
+def test_what_ros_refuses_at_start_is_a_sentence(
+    number: int, arguments: list[str], environment: dict[str, str], sentence: str
+) -> None:
+    node = NodeProcess(number, *arguments, environment=environment)
+    assert node.wait() == 1
+    assert sentence in node.log
+    assert "Traceback" not in node.log
+    assert "/project/src" not in node.log
+
+
+def test_a_second_node_of_one_name_waits_until_the_first_has_ended(ros: Ros, number: int) -> None:
+    first = NodeProcess(number, name="same", parameters=QUICK)
+    try:
+        ros.until(lambda: first.said("Subscribed to"), "the first node's subscription")
+        with (
+            running(number, name="same", parameters=QUICK) as second,
+            Camera(ros, results="/same/detections") as camera,
+        ):
+            ros.until(lambda: second.said("Another node on this machine is called /same"), "the sentence")
+            camera.settle(image_message(SCENE, ros.next_stamp()))
+            answers = ros.collect(Detection2DArray, "/same/detections")
+            ros.until(lambda: ros.node.count_subscribers("/same/detections") == 2, "both subscriptions")
+            last = image_message(SCENE, ros.next_stamp())
+            camera.ask(last)
+            ros.spin(0.5)
+            assert [answer.header.stamp for answer in answers].count(last.header.stamp) == 1
+            assert first.stop(signal.SIGKILL) == -signal.SIGKILL  # discovery tells of it for a while
+            ros.until(lambda: second.said("Subscribed to"), "the second node's subscription")
+            assert second.said("Another node") == 1
+    finally:
+        first.stop()
+
+
+def test_a_callback_that_fails_is_told_of_and_the_others_go_on(number: int) -> None:
+    failures, calls = list[str](), list[int]()
+    context = Context()
+    rclpy.init(context=context, domain_id=number)
+    node = Node("failing", context=context)
+    node.report_failure = failures.append
+    executor = SingleThreadedExecutor(context=context)
+    executor.add_node(node)
+    end = Future(executor=executor)
+
+    def fail() -> None:
+        raise RuntimeError("of this callback")
+
+    def call() -> None:
+        calls.append(1)
+        if len(calls) == 5 and failures:
+            end.set_result(None)
+
+    node.create_timer(0.01, fail)
+    node.create_timer(0.05, call)
+    for _ in range(200):
+        if not end.done():
+            _spin_until_failure(node, executor, end)
+    executor.shutdown()
+    node.destroy_node()
+    rclpy.shutdown(context=context)
+    assert end.done()
+    assert "of this callback" in failures[0]
 
 
 def test_a_refused_parameter_at_start_ends_it_with_a_sentence(number: int) -> None:

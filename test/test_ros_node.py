@@ -181,6 +181,19 @@ def test_parameters_set_at_once_are_taken_all_or_none(ros: Ros, node: NodeProces
     assert node.alive
 
 
+def test_a_refused_set_leaves_nothing_in_force(ros: Ros, node: NodeProcess) -> None:
+    """The detector refuses one of the first set, rclpy's clock one of the second: after this node took the other."""
+    with Camera(ros) as camera:
+        camera.ask(image_message(SCENE, ros.next_stamp()))
+        for refused in ({"detector__classes": ["no such"]}, {"use_sim_time": "yes"}):
+            done, _ = ros.set("alstm", detector__score_threshold=0.99, **refused)
+            assert not done
+            assert ros.get("alstm", "detector.score_threshold") == 0.1
+            assert len(camera.ask(image_message(SCENE, ros.next_stamp())).detections) == 2, node.log
+        assert ros.set("alstm", tracks__lost_seconds=1.5) == (True, "")  # and nothing of the refused comes with it
+        assert len(camera.ask(image_message(SCENE, ros.next_stamp())).detections) == 2, node.log
+
+
 def test_descriptors_tell_range_and_choices(ros: Ros, node: NodeProcess) -> None:
     from rcl_interfaces.srv import DescribeParameters
 

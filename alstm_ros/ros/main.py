@@ -91,7 +91,7 @@ def _spin_until_failure(node: AlstmNode, executor: SingleThreadedExecutor, end: 
     except ExternalShutdownException:
         pass
     except Exception:  # noqa: BLE001  # whatever a callback raises must not end the process
-        if rclpy.ok():
+        if node.context.ok():
             node.report_failure(traceback.format_exc())
             time.sleep(REST)
 

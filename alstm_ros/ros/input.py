@@ -47,6 +47,7 @@ class Receiver(Protocol):
         """Takes note that so many images of a camera were lost on the way; 0 says that losses will be told."""
         ...
 
+
 _CLASSES = {IMAGE: Image, COMPRESSED: CompressedImage, DETECTIONS: Detection2DArray}
 """Type name to message class."""
 

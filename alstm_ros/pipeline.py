@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from alstm_ros.association.learned.associator import configured
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
@@ -109,7 +110,8 @@ class Pipeline:
         """
         self._detector = detector
         ids = ids or IdCounter()
-        self._trackers = {camera: TrackManager(config, ids) for camera in config.cameras or ("",)}
+        associator = configured(config)
+        self._trackers = {camera: TrackManager(config, ids, associator()) for camera in config.cameras or ("",)}
         self._motions = {camera: CameraMotion(config.motion.camera) for camera in self._trackers}
 
     @property

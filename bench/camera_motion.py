@@ -23,6 +23,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from alstm_ros.association.learned.associator import configured
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from alstm_ros.camera_motion import CameraMotion
@@ -123,7 +124,7 @@ def truth_of(path: Path, ways: list[Float64], *, shaken: bool) -> Labels:
 
 def track(seen: list[Seen], motion: Callable[[Seen], Affine | None], config: Config, truth: Labels) -> dict[str, float]:
     """Scores of the tracker on these frames."""
-    tracker, rows = TrackManager(config, IdCounter()), []
+    tracker, rows = TrackManager(config, IdCounter(), configured(config)()), []
     for number, frame in enumerate(seen):
         tracks = tracker.update(frame.found, number * SECOND // 10, motion(frame)).tracks
         shown = tracks.published

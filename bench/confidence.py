@@ -17,9 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from alstm_ros.association import matcher, matching
+from alstm_ros.association.assignment import confidence, match_margins
 from alstm_ros.association.associator import Candidates, Decision, Refinement
-from alstm_ros.association.cost import APART
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config
@@ -35,7 +34,7 @@ SEED = 11
 
 
 class Margins:
-    """An associator that changes nothing and keeps each match's margins, as `matcher` computes them."""
+    """An associator that changes nothing and keeps each match's margins, as `assignment` computes them."""
 
     width = 0
 
@@ -54,7 +53,7 @@ class Margins:
         wide = len(candidates.detections)  # candidates are in the order of rows and columns
         place = np.searchsorted(candidates.rows * wide + candidates.columns, rows * wide + columns)
         costs = candidates.costs.astype(np.float64)
-        margins = matching.margins(candidates.rows, candidates.columns, costs, place, APART)
+        margins = match_margins(candidates.rows, candidates.columns, costs, place)
         self.seen = dict(zip(columns.tolist(), zip(*margins.T.tolist(), away.tolist(), strict=True), strict=True))
         return decision.plain
 
@@ -112,7 +111,7 @@ def main() -> int:
         ("every 3rd", [thin(case, np.arange(0, len(case.frames), 3)) for case in held]),
     ):
         seen, right = matches(cases)
-        found = matcher.confidence(seen[:, :2], seen[:, 2])
+        found = confidence(seen[:, :2], seen[:, 2])
         errors[name] = {
             "matches": len(right),
             "right": float(right.mean()),

@@ -18,6 +18,7 @@ import numpy as np
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+from alstm_ros.association.learned.associator import configured
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
 from alstm_ros.options import replace
@@ -54,7 +55,7 @@ def ours(model: str = "", *, common_motion: bool = True) -> Callable[[], Step]:
     config = replace(Config(), {"association.model": model, "association.common_motion": common_motion})
 
     def start() -> Step:
-        manager = TrackManager(config, IdCounter())
+        manager = TrackManager(config, IdCounter(), configured(config)())
         return lambda number, found: manager.update(found, round(number * 1e9 / 30))
 
     return start

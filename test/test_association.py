@@ -10,19 +10,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linear_sum_assignment
 
-from alstm_ros.association import candidates
-from alstm_ros.association.candidates import best_of_each, neighbours, second_thoughts
+from alstm_ros.association import gating
+from alstm_ros.association.assignment import best_assignment, confidence, match_margins
 from alstm_ros.association.common_motion import common_shift, median
-from alstm_ros.association.cost import base_cost, overlap
+from alstm_ros.association.cost import height_modulated_iou, pair_costs
+from alstm_ros.association.frame import FrameContext, GatedPairs
+from alstm_ros.association.gating import best_of_each, boxes_that_meet, closeness, neighbours, overlapping_pairs
 from alstm_ros.association.kalman import Motion
-from alstm_ros.association.matcher import confidence, price
-from alstm_ros.association.matching import assign, margins
-from alstm_ros.association.near import touching
 from alstm_ros.association.track_table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou
 from alstm_ros.config import Config
 from alstm_ros.options import replace
-from alstm_ros.types import Detections, Float64, Int64
+from alstm_ros.types import Detections, Float64, Int64, TrackState
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -43,7 +42,7 @@ def all_pairs(tracks: int, detections: int) -> tuple[Int64, Int64]:
 def test_overlap_is_iou_times_height_iou(seed: int, tracks: int, detections: int) -> None:
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, tracks), some_boxes(rng, detections)
-    found = overlap(a, b, np.zeros(tracks), *all_pairs(tracks, detections))
+    found = height_modulated_iou(a, b, np.zeros(tracks), *all_pairs(tracks, detections))
     tall_a, tall_b = a.copy(), b.copy()
     tall_a[:, [0, 2]] = tall_b[:, [0, 2]] = (0, 1)  # of equal width and place, so that only heights count
     np.testing.assert_allclose(found, (iou(a, b) * iou(tall_a, tall_b)).ravel(), atol=1e-12)
@@ -54,8 +53,8 @@ def test_margin_grows_both_boxes(seed: int, margin: float) -> None:
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, 4), some_boxes(rng, 5)
     grow = np.array([-margin, -margin, margin, margin])
-    with_margin = overlap(a, b, np.full(4, margin), *all_pairs(4, 5))
-    grown = overlap(a + grow, b + grow, np.zeros(4), *all_pairs(4, 5))
+    with_margin = height_modulated_iou(a, b, np.full(4, margin), *all_pairs(4, 5))
+    grown = height_modulated_iou(a + grow, b + grow, np.zeros(4), *all_pairs(4, 5))
     np.testing.assert_allclose(with_margin, grown, atol=1e-9)
 
 
@@ -64,7 +63,7 @@ def test_those_that_touch_are_found(seed: int, tracks: int, detections: int) -> 
     """Every pair that overlaps is there, in order, and none that is three pixels apart or more."""
     rng = np.random.default_rng(seed)
     a, b = some_boxes(rng, tracks), some_boxes(rng, detections)
-    rows, columns = touching(a, b)
+    rows, columns = boxes_that_meet(a, b)
     found = list(zip(rows.tolist(), columns.tolist(), strict=True))
     assert found == sorted(set(found))
     assert set(found) >= set(map(tuple, np.argwhere(iou(a, b) > 0).tolist()))
@@ -77,20 +76,29 @@ def test_a_large_table_gives_the_same_pairs(monkeypatch: pytest.MonkeyPatch) -> 
     tracks, boxes, far = some_boxes(rng, 60), some_boxes(rng, 50), rng.uniform(5, 60, 60)
 
     def kept(rows: Int64, columns: Int64) -> list[tuple[int, int]]:
-        close = second_thoughts(tracks, boxes, rows, columns, far)[1]
-        keep = close | (overlap(tracks, boxes, np.zeros(60), rows, columns) > 0)
+        close = closeness(tracks, boxes, (rows, columns), far)[1]
+        keep = close | (height_modulated_iou(tracks, boxes, np.zeros(60), rows, columns) > 0)
         return list(zip(rows[keep].tolist(), columns[keep].tolist(), strict=True))
 
     everything = kept(*all_pairs(60, 50))
     assert kept(*neighbours(tracks, tracks, boxes, far)) == everything
-    monkeypatch.setattr(candidates, "_LARGE", 0)
+    monkeypatch.setattr(gating, "_LARGE", 0)
     assert kept(*neighbours(tracks, tracks, boxes, far)) == everything
 
 
 def test_cost_adds_up() -> None:
-    penalties = (np.array([0.05, 0.05]), np.array([0.2, 0.0]))
-    cost = base_cost(np.array([0.75, 0.0]), np.array([0.9, 0.5]), np.array([0.4, 0.8]), penalties, 0.5)
-    np.testing.assert_allclose(cost, [1 - 0.75 + 0.25 + 0.05 + 0.2, 1 + 0.15 + 0.05])
+    """Overlap, scores that differ, a track lost for half a second, a weak detection, another class."""
+    boxes = np.array([[0, 0, 40, 80], [0, 0, 40, 80]], np.float32)
+    seen = Detections(boxes, np.array([0.9, 0.5], np.float32), np.array([3, 3]))
+    table = TrackTable.start(np.array([1, 2]), np.array([0, 1]), seen, 0, 0)
+    table.states[:] = TrackState.LOST
+    found = Detections(boxes, np.array([0.4, 0.8], np.float32), np.array([3, 7]))
+    changes = {"score_weight": 0.5, "lost_penalty": 0.05, "lost_growth": 0.1}
+    changes |= {"low_score_penalty": 0.2, "class_penalty": 0.3}
+    config = replace(Config(), {f"association.{name}": value for name, value in changes.items()})
+    pairs = GatedPairs(np.array([0, 1]), np.array([0, 1]), np.array([0.75, 0.0]))
+    frame = FrameContext.of(table, found, 600_000_000, 100_000_000, config)
+    np.testing.assert_allclose(pair_costs(frame, pairs), [1 - 0.75 + 0.25 + 0.1 + 0.2, 1 + 0.15 + 0.1 + 0.3], rtol=1e-6)
 
 
 def test_another_class_costs_more() -> None:
@@ -99,9 +107,11 @@ def test_another_class_costs_more() -> None:
     found = Detections(boxes, np.full(2, 0.9, np.float32), np.array([7, 3]))
     table = TrackTable.start(np.array([1]), np.array([0]), found[np.array([1])], 0, 0)
     config = replace(Config(), {"association.class_penalty": 0.25})
-    pairs = price(table, boxes[1:].astype(np.float64), found, 0, 0, config, far=False)
+    frame = FrameContext.of(table, found, 0, 0, config)
+    pairs = overlapping_pairs(frame)
     assert (pairs.rows.tolist(), pairs.columns.tolist()) == ([0, 0], [0, 1])
-    assert pairs.costs[0] - pairs.costs[1] == pytest.approx(0.25)
+    costs = pair_costs(frame, pairs)
+    assert costs[0] - costs[1] == pytest.approx(0.25)
 
 
 def best_by_trying(cost: Float64, limit: float) -> float:
@@ -118,7 +128,7 @@ def best_by_trying(cost: Float64, limit: float) -> float:
 def assigned(cost: Float64, limit: float) -> tuple[Int64, Int64]:
     """The assignment of a full table."""
     rows, columns = all_pairs(*cost.shape)
-    chosen = assign(rows, columns, cost.ravel(), limit)
+    chosen = best_assignment(rows, columns, cost.ravel(), limit)
     return rows[chosen], columns[chosen]
 
 
@@ -234,9 +244,9 @@ def test_common_shift_needs_agreement() -> None:
 
 def test_margins_and_confidence() -> None:
     cost = np.array([0.1, 0.3, 5.0, 0.4, 0.2, np.inf])
-    margin = margins(*all_pairs(2, 3), cost, np.array([0, 4]), 1.0)
+    margin = match_margins(*all_pairs(2, 3), cost, np.array([0, 4]))
     np.testing.assert_allclose(margin, [[0.2, 0.3], [0.2, 0.1]])
-    alone = margins(*all_pairs(1, 1), np.array([0.25]), np.array([0]), 1.0)
+    alone = match_margins(*all_pairs(1, 1), np.array([0.25]), np.array([0]))
     np.testing.assert_allclose(alone, [[0.75, 0.75]])
     sure = confidence(np.array([[0.8, 0.8], [0.05, 0.8], [0.8, 0.8]]), np.array([0.0, 0.0, 0.9]))
     assert sure[0] > sure[1]

@@ -6,13 +6,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alstm_ros.association.candidates import find_candidates
-from alstm_ros.association.matcher import price
-from alstm_ros.association.matching import assign
+from alstm_ros.association.assignment import best_assignment
+from alstm_ros.association.cost import pair_costs
+from alstm_ros.association.frame import FrameContext
+from alstm_ros.association.gating import open_pairs, overlapping_pairs, reachable_pairs
 from alstm_ros.association.track_table import TrackTable
-from alstm_ros.boxes import cxcywh_to_xyxy, iou
+from alstm_ros.boxes import iou
 from alstm_ros.config import Config
-from alstm_ros.types import Detections, Float64
+from alstm_ros.types import Detections
 
 SECOND = 1_000_000_000
 BOUND = 0.6
@@ -28,36 +29,36 @@ def people(rng: np.random.Generator, count: int) -> Detections:
     return Detections(boxes, rng.uniform(0.05, 1, count).astype(np.float32), rng.integers(0, 2, count))
 
 
-def scene(seed: int, tracks: int, detections: int) -> tuple[TrackTable, Detections, Float64, int]:
-    """Tracks seen up to two seconds ago, detections, where the tracks are expected, and the time."""
+def scene(seed: int, tracks: int, detections: int, dt_ns: int) -> FrameContext:
+    """Tracks seen up to two seconds ago, and detections."""
     rng, now = np.random.default_rng(seed), 3 * SECOND
     ids = np.arange(tracks, dtype=np.int64)
     table = TrackTable.start(ids, ids, people(rng, tracks), 0, 0)
     table.seen_ns[:] = now - rng.integers(1, 2 * SECOND, tracks)
-    return table, people(rng, detections), cxcywh_to_xyxy(table.motion.value), now
+    return FrameContext.of(table, people(rng, detections), now, dt_ns, Config())
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(0, 40), st.integers(0, 40), st.sampled_from([0, SECOND // 30, SECOND]))
 @settings(max_examples=40)
 def test_who_is_not_priced_is_far(seed: int, tracks: int, detections: int, dt_ns: int) -> None:
     """What is left out neither overlaps nor is near and alike; what overlaps costs the same with the far ones."""
-    table, found, predicted, now = scene(seed, tracks, detections)
-    near = price(table, predicted, found, now, dt_ns, Config(), far=False)
-    pairs = price(table, predicted, found, now, dt_ns, Config(), far=True)
+    frame = scene(seed, tracks, detections, dt_ns)
+    near, pairs = overlapping_pairs(frame), reachable_pairs(frame)
+    near_costs, costs = pair_costs(frame, near), pair_costs(frame, pairs)
     priced = np.full((tracks, detections), np.nan)
-    priced[pairs.rows, pairs.columns] = pairs.costs
-    overlap = near.costs < 1  # others may be listed, too
-    np.testing.assert_array_equal(priced[near.rows, near.columns][overlap], near.costs[overlap])
+    priced[pairs.rows, pairs.columns] = costs
+    overlap = near_costs < 1  # others may be listed, too
+    np.testing.assert_array_equal(priced[near.rows, near.columns][overlap], near_costs[overlap])
     assert (np.diff(pairs.rows * max(detections, 1) + pairs.columns) > 0).all()
 
     left = np.isnan(priced)
-    boxes = found.boxes.astype(np.float64)
+    predicted, boxes = frame.predicted, frame.boxes
     height, tall = predicted[:, 3] - predicted[:, 1], boxes[:, 3] - boxes[:, 1]
     margin = Config().association.margin * dt_ns / SECOND * height
     grown = predicted + 2 * margin[:, None] * np.array([-1, -1, 1, 1])
     assert not (iou(grown, boxes)[left] > 0).any()
     away = np.linalg.norm((predicted[:, None, :2] + predicted[:, None, 2:] - boxes[:, :2] - boxes[:, 2:]) / 2, axis=2)
-    close = away < ((0.5 + (now - table.seen_ns) / SECOND) * height)[:, None]
+    close = away < ((0.5 + (frame.stamp_ns - frame.table.seen_ns) / SECOND) * height)[:, None]
     alike = np.abs(np.log(height)[:, None] - np.log(tall)) < 0.5
     assert not (close & alike)[left].any()
 
@@ -66,16 +67,16 @@ def test_who_is_not_priced_is_far(seed: int, tracks: int, detections: int, dt_ns
 @settings(max_examples=40)
 def test_candidates_are_few_and_could_be_matched(seed: int, tracks: int, detections: int) -> None:
     """At most eight a detection, its cheapest match by the rules among them, and each within a correction's reach."""
-    table, found, predicted, now = scene(seed, tracks, detections)
-    limit = Config().association.max_cost
-    pairs = price(table, predicted, found, now, SECOND // 30, Config(), far=True)
-    candidates, place = find_candidates(table, predicted, found, pairs, limit, now, SECOND // 30)
+    frame, limit = scene(seed, tracks, detections, SECOND // 30), Config().association.max_cost
+    pairs = reachable_pairs(frame)
+    costs = pair_costs(frame, pairs)
+    candidates, place = open_pairs(frame, pairs, costs)
     assert (np.diff(place) > 0).all()
     np.testing.assert_array_equal(candidates.rows, pairs.rows[place])
     np.testing.assert_array_equal(candidates.columns, pairs.columns[place])
-    np.testing.assert_allclose(candidates.costs, pairs.costs[place], rtol=1e-6)
-    assert (pairs.costs[place] < limit + BOUND).all()
+    np.testing.assert_allclose(candidates.costs, costs[place], rtol=1e-6)
+    assert (costs[place] < limit + BOUND).all()
     assert np.bincount(candidates.columns, minlength=detections).max(initial=0) <= 8
     if np.bincount(pairs.columns, minlength=detections).max(initial=0) <= 8:  # then nothing is cut off
-        chosen = assign(pairs.rows, pairs.columns, pairs.costs, limit)
+        chosen = best_assignment(pairs.rows, pairs.columns, costs, limit)
         assert set(chosen.tolist()) <= set(place.tolist())

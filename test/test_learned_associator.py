@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from alstm_ros.association.associator import Candidates, TrackView
-from alstm_ros.association.learned.associator import STATES, LearnedAssociator, open_associator
-from alstm_ros.association.learned.competition import crowding, margins, paired_iou, place
+from alstm_ros.association.learned.associator import STATES, LearnedAssociator, configured, open_associator
+from alstm_ros.association.learned.competition import candidate_margins, crowding, paired_iou, place_of
 from alstm_ros.association.learned.features import APPEARANCE, PAIR, STEP
 from alstm_ros.association.learned.history import Leftovers
 from alstm_ros.association.tracker import IdCounter, TrackManager
@@ -54,7 +54,7 @@ def walk(manager: TrackManager, frames: range, width: int | None = None) -> list
 
 def learned(model: Path, changes: dict[str, object] | None = None) -> TrackManager:
     config = replace(Config(), {"association.model": str(model), **(changes or {})})
-    return TrackManager(config, IdCounter())
+    return TrackManager(config, IdCounter(), configured(config)())
 
 
 @pytest.mark.parametrize("width", [None, APPEARANCE, 96])
@@ -146,7 +146,9 @@ def test_margins_are_those_of_a_table() -> None:
     rng = np.random.default_rng(0)
     rows, columns = np.nonzero(rng.random((6, 7)) < 0.4)
     costs = np.asarray(rng.integers(0, 6, len(rows)) / 4, np.float32)  # some alike
-    got = margins(6, 7, rows, columns, costs)
+    nothing = TrackView(*(np.zeros(6),) * 8)  # type: ignore[arg-type]  # only their number is looked at
+    found = Detections(np.zeros((7, 4), np.float32), np.ones(7, np.float32), np.zeros(7, np.int64))
+    got = candidate_margins(Candidates(nothing, found, rows, columns, costs, 0.85, 1), costs)
     for k in range(len(rows)):
         for side, index in enumerate((rows, columns)):
             rivals = [costs[j] for j in range(len(rows)) if j != k and index[j] == index[k]]
@@ -191,7 +193,7 @@ def test_pairs_are_found_among_the_candidates() -> None:
     rows, columns = np.nonzero(np.random.default_rng(3).random((5, 6)) < 0.5)
     found = Detections(np.zeros((6, 4), np.float32), np.ones(6, np.float32), np.zeros(6, np.int64))
     asked = Candidates(nothing, found, rows, columns, np.zeros(len(rows), np.float32), 0.85, 1)
-    index, there = place(asked, np.repeat(np.arange(5), 6), np.tile(np.arange(6), 5))
+    index, there = place_of(asked, np.repeat(np.arange(5), 6), np.tile(np.arange(6), 5))
     for k, (row, column) in enumerate((r, c) for r in range(5) for c in range(6)):
         assert bool(there[k]) == ((rows == row) & (columns == column)).any()
         if there[k]:

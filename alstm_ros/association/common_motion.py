@@ -6,20 +6,21 @@ import math
 
 import numpy as np
 
+from alstm_ros.association.frame import FrameContext
 from alstm_ros.association.track_table import TrackTable
 from alstm_ros.types import Float64, Int64
 
 _CROWD = 5
-"""So many tracks must agree before the whole scene is said to have moved,"""
+"""At least this many tracks must agree before the whole scene is said to have moved."""
 _SURELY = 2.0
-"""by so many standard errors of their median"""
+"""The scene has moved where the tracks' median is off by at least this many of its standard errors."""
 _NOTABLY = 0.02
-"""and by at least so many heights."""
+"""The scene has moved where the tracks' median is off by at least this many heights."""
 _SPREAD = 1.4826 * 1.2533
 """Median absolute deviation to standard deviation, times the error of a median over that of a mean (normal errors)."""
 
 
-class SceneMotion:
+class CommonMotion:
     """Finds by how much the scene as a whole moved off the tracks' predictions, and takes lost tracks along.
 
     A track that is seen follows the camera a share of the way at once and the rest in the frames after, as its filter
@@ -31,21 +32,20 @@ class SceneMotion:
         """Nothing has moved."""
         self._lag = np.zeros(2)
 
-    def find(self, table: TrackTable, predicted: Float64, rows: Int64, detected: Float64) -> Float64 | None:
+    def find(self, frame: FrameContext, rows: Int64, columns: Int64) -> Float64 | None:
         """By how much each track's prediction is to be moved.
 
         Args:
-            table: the living tracks.
-            predicted: `(M, 4)` xyxy, where they are expected.
+            frame: the frame.
             rows: `(K,)` tracks that were matched so far.
-            detected: `(K, 4)` xyxy of their detections.
+            columns: `(K,)` their detections.
 
         Returns:
             `(M, 2)` pixels; None where nothing says that the scene has moved.
         """
-        lost = table.lost
+        lost = frame.table.lost
         held = ~lost[rows]
-        shift = common_shift(predicted.take(rows[held], 0), detected.take(held.nonzero()[0], 0))
+        shift = common_shift(frame.predicted.take(rows[held], 0), frame.boxes.take(columns[held], 0))
         if not shift.any():
             self._lag[:] = 0
             return None

@@ -24,9 +24,9 @@ _MEASUREMENT = 0.05
 _START_SPEED = 1.0
 """Standard deviation of a newborn's speed, heights a second."""
 _SURE = 0.8
-"""Score from which a detection counts as exact as any;"""
+"""Detections of at least this score count as equally exact."""
 _DOUBT = 1.5
-"""below, each 1 of score adds so many times the standard deviation."""
+"""Below `_SURE`, a score lower by 1 adds this many times the standard deviation."""
 _SMALLEST = 1.0
 """Width and height are never predicted below this, pixels."""
 

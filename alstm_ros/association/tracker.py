@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
+from alstm_ros.association.assignment import Match, match
 from alstm_ros.association.associator import Associator, Decision, Refinement
-from alstm_ros.association.common_motion import SceneMotion
-from alstm_ros.association.learned.associator import open_associator
-from alstm_ros.association.matcher import Match, match
+from alstm_ros.association.common_motion import CommonMotion
+from alstm_ros.association.frame import FrameContext
 from alstm_ros.association.track_table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou, nms
 from alstm_ros.config import Config
 from alstm_ros.types import (
+    SECOND,
     Affine,
     Detections,
     EventKind,
@@ -24,15 +27,14 @@ from alstm_ros.types import (
     TrackState,
 )
 
-SECOND = 1_000_000_000
 _ESTABLISHED = 10
-"""Detections from which a track that is not seen may coast,"""
+"""A track that is not seen may coast from this many detections on."""
 _BELOW = 0.1
-"""though it reach so many heights below the lowest detection so far,"""
+"""A coasting track may reach this many of its heights below the lowest detection so far."""
 _FADE = 0.3
-"""and the seconds in which its score falls to 1/e."""
+"""The score of a coasting track falls to 1/e in this many seconds."""
 _ENDLESS = 1e9
-"""Pixels; a box that reaches so far is no box, and its area would leave float32."""
+"""A box that reaches this many pixels is no box, and its area would leave float32."""
 
 
 class IdCounter:
@@ -49,6 +51,23 @@ class IdCounter:
         return ids
 
 
+@dataclass(slots=True)
+class _Shown:
+    """What is published of the M living tracks, newborn ones last.
+
+    Attributes:
+        found: `(M,)` int64, each track's detection in this frame; -1 where there is none.
+        born: `(B,)` int64, the newborn tracks' detections.
+        boxes: `(M, 4)` float32, xyxy pixels.
+        confidences: `(M,)` float32 in 0..1, that the detection is the same object; NaN where there is none.
+    """
+
+    found: Int64
+    born: Int64
+    boxes: Float32
+    confidences: Float32
+
+
 class TrackManager:
     """One camera's tracks: predict, cost, one assignment, correct, birth and death."""
 
@@ -58,20 +77,16 @@ class TrackManager:
         Args:
             config: all parameters; `association`, `tracks` and `output.refined` are used.
             ids: where new ids come from; shared by the cameras of a node.
-            associator: corrects costs and refines what is published; None for what `association.model` names.
-
-        Raises:
-            ModelError: `association.model` is no association model.
+            associator: corrects costs and refines what is published, see `learned.associator.configured`; None for the
+                rules alone.
         """
-        if associator is None and config.association.model:
-            associator = open_associator(config.association.model)()
         self._config = config
         self._ids = ids
         self._associator = associator
         self._width = 0 if associator is None else associator.width
         self._last_ns: int | None = None
         self._events: list[TrackEvent] = []
-        self._scene = SceneMotion()
+        self._common_motion = CommonMotion()
         self._extent = np.zeros(2, np.float32)
         nothing = np.zeros(0, np.int64)
         self._table = TrackTable.start(nothing, nothing, Detections.empty(), 0, self._width)
@@ -84,7 +99,7 @@ class TrackManager:
         """Ends every track; ids go on. The ends are told with the next frame's events."""
         self._end(np.ones(len(self._table), bool), self._last_ns or 0)
         self._last_ns = None
-        self._scene = SceneMotion()
+        self._common_motion = CommonMotion()
         self._extent[:] = 0
 
     def update(self, detections: Detections, stamp_ns: int, camera_motion: Affine | None = None) -> FrameResult:
@@ -110,7 +125,8 @@ class TrackManager:
         self._end(stamp_ns - self._table.seen_ns > round(self._config.tracks.lost_seconds * SECOND), stamp_ns)
         self._table.advance(dt_ns / SECOND, camera_motion)
 
-        matched = match(self._table, detections, stamp_ns, dt_ns, self._config, self._associator, self._scene)
+        frame = FrameContext.of(self._table, detections, stamp_ns, dt_ns, self._config)
+        matched = match(frame, self._associator, self._common_motion)
         self._take(matched, detections, stamp_ns)
         found = np.full(len(self._table), -1, np.int64)
         found[matched.rows] = matched.columns
@@ -118,13 +134,16 @@ class TrackManager:
         confidences[matched.rows] = matched.confidences
         stays = self._live(found >= 0, stamp_ns)
         born = self._births(detections, matched.columns)
-        self._bear(detections[born], stamp_ns, at_once=first)
-        found = np.concatenate([found[stays], born])
-        confidences = np.concatenate([confidences[stays], np.full(len(born), np.nan, np.float32)])
-        boxes = cxcywh_to_xyxy(self._table.motion.value).astype(np.float32)
-        self._refine(matched, detections, found, born, boxes, confidences)
+        self._start_tracks(detections[born], stamp_ns, at_once=first)
+        shown = _Shown(
+            found=np.concatenate([found[stays], born]),
+            born=born,
+            boxes=cxcywh_to_xyxy(self._table.motion.value).astype(np.float32),
+            confidences=np.concatenate([confidences[stays], np.full(len(born), np.nan, np.float32)]),
+        )
+        self._refine(matched, detections, shown)
         events, self._events = tuple(sorted(self._events, key=lambda event: event.id)), []
-        return FrameResult(stamp_ns, detections, self._tracks(boxes, found, confidences), events)
+        return FrameResult(stamp_ns, detections, self._tracks(shown), events)
 
     def _take(self, matched: Match, detections: Detections, stamp_ns: int) -> None:
         """Gives the matched tracks their detections; where the whole scene moved, the others follow."""
@@ -134,7 +153,7 @@ class TrackManager:
         if not self._config.output.refined:
             self._table.published[matched.rows] = taken.scores
         if matched.shift is not None:
-            self._scene.settle(self._table, matched.rows, matched.shift, before, taken.boxes.astype(np.float64))
+            self._common_motion.settle(self._table, matched.rows, matched.shift, before, taken.boxes.astype(np.float64))
 
     def _live(self, hit: NDArray[np.bool_], stamp_ns: int) -> NDArray[np.bool_]:
         """Moves tracks on in their lives; the mask of those that did not end."""
@@ -166,7 +185,7 @@ class TrackManager:
         left, top = detections.boxes[born, :2].T
         return born[np.lexsort((top, left, -detections.scores[born]))]
 
-    def _bear(self, detections: Detections, stamp_ns: int, *, at_once: bool) -> None:
+    def _start_tracks(self, detections: Detections, stamp_ns: int, *, at_once: bool) -> None:
         """Begins a track for each of these detections; confirmed at once in a first frame and where sure enough."""
         n, options = len(detections), self._config.tracks
         if not n:
@@ -177,55 +196,40 @@ class TrackManager:
         self._table = self._table.joined(newborn)
         self._tell(EventKind.BORN, np.arange(len(self._table)) >= len(self._table) - n, stamp_ns)
 
-    def _refine(
-        self,
-        matched: Match,
-        detections: Detections,
-        found: Int64,
-        born: Int64,
-        boxes: Float32,
-        confidences: Float32,
-    ) -> None:
-        """Lets the associator take in what happened and write over what is published of tracks detected in this frame.
-
-        Args:
-            matched: the frame's matches.
-            detections: the frame's detections.
-            found: `(M,)` each living track's detection, newborn ones last.
-            born: `(B,)` the newborn tracks' detections.
-            boxes: `(M, 4)` what is to be published; changed.
-            confidences: `(M,)` likewise.
-        """
+    def _refine(self, matched: Match, detections: Detections, shown: _Shown) -> None:
+        """Lets the associator take in what happened and write over what is shown of tracks detected in this frame."""
         if self._associator is None or matched.candidates is None:
             return
-        table, old = self._table, len(found) - len(born)
+        table, born = self._table, shown.born
         # matched tracks stay in the order of their rows, and none of them has ended; newborn ones come last
-        place = (found >= 0).nonzero()[0]
-        plain = Refinement(boxes[place], table.published[place], confidences[place], table.embeddings[place])
+        place = (shown.found >= 0).nonzero()[0]
+        plain = Refinement(
+            shown.boxes[place], table.published[place], shown.confidences[place], table.embeddings[place]
+        )
         refined = self._associator.advance(
             Decision(
                 candidates=matched.candidates,
                 corrections=matched.corrections,
                 rows=matched.rows,
                 columns=matched.columns,
-                slots=table.slots[old:],
+                slots=table.slots[len(table) - len(born) :],
                 born=born,
                 plain=plain,
             )
         )
-        keeps = self._config.output.refined
-        boxes[place] = refined.boxes if keeps else detections.boxes[found[place]]
-        table.published[place] = refined.scores if keeps else detections.scores[found[place]]
+        keeps, which = self._config.output.refined, shown.found[place]
+        shown.boxes[place] = refined.boxes if keeps else detections.boxes[which]
+        table.published[place] = refined.scores if keeps else detections.scores[which]
         table.embeddings[place] = refined.embeddings
-        confidences[place] = refined.confidences
+        shown.confidences[place] = refined.confidences
 
-    def _tracks(self, boxes: Float32, found: Int64, confidences: Float32) -> Tracks:
-        table, stamp_ns = self._table, self._last_ns or 0
+    def _tracks(self, shown: _Shown) -> Tracks:
+        table, stamp_ns, found = self._table, self._last_ns or 0, shown.found
         unseen_ns = stamp_ns - table.seen_ns
         fade = np.where(found < 0, 0.5 * np.exp(unseen_ns / (-_FADE * SECOND)), 1.0)
         return Tracks(
             ids=table.ids.copy(),
-            boxes=boxes,
+            boxes=shown.boxes,
             scores=(table.published * fade).astype(np.float32),
             classes=table.classes.copy(),
             states=table.states.copy(),
@@ -233,9 +237,9 @@ class TrackManager:
             ages_ns=stamp_ns - table.born_ns,
             unseen_ns=unseen_ns,
             detection=found,
-            confidences=confidences,
+            confidences=shown.confidences,
             embeddings=table.embeddings.copy(),
-            coasting=self._coasting(boxes, unseen_ns),
+            coasting=self._coasting(shown.boxes, unseen_ns),
         )
 
     def _coasting(self, boxes: Float32, unseen_ns: Int64) -> NDArray[np.bool_]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from alstm_ros.association.learned.associator import configured
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
@@ -124,7 +125,7 @@ def _image(frame: AnyFrame) -> Frame:
 
 def detection_step(config: Config) -> Step:
     """Tracking from detections that were made before."""
-    tracker = TrackManager(config, IdCounter())
+    tracker = TrackManager(config, IdCounter(), configured(config)())
 
     def track(frame: AnyFrame, found: Detections) -> FrameResult:
         return tracker.update(found, frame.stamp_ns, _detected(frame).camera_motion)

@@ -19,7 +19,7 @@ from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.learned.features import PAIR, STEP, pair_features, step_features
 from alstm_ros.association.learned.history import Memory
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
-from alstm_ros.config import EngineConfig
+from alstm_ros.config import Config, EngineConfig
 from alstm_ros.engines import load
 from alstm_ros.errors import ModelError
 from alstm_ros.types import Float32, Int64
@@ -99,6 +99,16 @@ def open_associator(model: str) -> Callable[[], LearnedAssociator]:
     except ModelError as error:
         raise ModelError(f"{model}: {error}") from error
     return lambda: LearnedAssociator(engine, layout)
+
+
+def configured(config: Config) -> Callable[[], LearnedAssociator | None]:
+    """Opens what `association.model` names, once for all trackers; each call gives one of them its own.
+
+    Raises:
+        ModelError: `association.model` is no association model.
+    """
+    model = config.association.model
+    return open_associator(model) if model else lambda: None
 
 
 class LearnedAssociator:

@@ -18,20 +18,18 @@ FAR = 1.0
 """The margin where there is no rival."""
 
 
-def margins(tracks: int, detections: int, rows: Int64, columns: Int64, costs: Float32) -> Float32:
+def candidate_margins(candidates: Candidates, costs: Float32) -> Float32:
     """How much cheaper each pair is than its best rival in its row and in its column.
 
     Args:
-        tracks: T.
-        detections: N.
-        rows: `(P,)` each pair's track.
-        columns: `(P,)` its detection.
-        costs: `(P,)` its cost.
+        candidates: P pairs.
+        costs: `(P,)` what each costs.
 
     Returns:
         `(P, 2)`, capped at one either way; one where there is no rival.
     """
-    sides, count, twice = _sides(tracks, rows, columns), tracks + detections, np.concatenate([costs, costs])
+    sides, twice = _sides(candidates), np.concatenate([costs, costs])
+    count = len(candidates.tracks) + len(candidates.detections)
     best, second = np.full((2, count), np.inf, np.float32)
     np.minimum.at(best, sides, twice)
     least = best[sides]
@@ -50,7 +48,7 @@ def doubt(candidates: Candidates) -> Float32:
     wrong, at most 1. What the rules are sure of is not touched: nearly all of it is right.
     """
     chance = np.exp(np.minimum((candidates.limit - candidates.costs) / _TEMPERATURE, 30))
-    sides = _sides(len(candidates.tracks), candidates.rows, candidates.columns)
+    sides = _sides(candidates)
     twice = np.concatenate([chance, chance], dtype=np.float64)
     best = np.ones(len(candidates.tracks) + len(candidates.detections))
     np.maximum.at(best, sides, twice)
@@ -59,9 +57,9 @@ def doubt(candidates: Candidates) -> Float32:
     return np.asarray(np.minimum(2 * np.maximum(*open_by), 1), np.float32)
 
 
-def _sides(tracks: int, rows: Int64, columns: Int64) -> Int64:
+def _sides(candidates: Candidates) -> Int64:
     """`(2 P,)` each pair's track and then its detection, in one numbering, so that one pass serves both."""
-    return np.concatenate([rows, columns + tracks])
+    return np.concatenate([candidates.rows, candidates.columns + len(candidates.tracks)])
 
 
 def paired_iou(a: Float32, b: Float32) -> Float32:
@@ -77,7 +75,7 @@ def areas(boxes: Float32) -> Float32:
     return np.asarray((boxes[..., 2] - boxes[..., 0]) * (boxes[..., 3] - boxes[..., 1]))
 
 
-def touching(boxes: Float32) -> tuple[Int64, Int64, Float32]:
+def overlapping(boxes: Float32) -> tuple[Int64, Int64, Float32]:
     """The pairs of boxes that overlap: `(Q,)` one, `(Q,)` the other, `(Q,)` pixels that they share; each pair once."""
     order = boxes[:, 0].argsort(kind="stable")
     left, top, right, bottom = np.ascontiguousarray(boxes[order].T)
@@ -108,7 +106,7 @@ def crowding(boxes: Float32, scores: Float32 | None = None) -> tuple[Float32, Fl
         return most, covered
     if len(boxes) < _FEW:
         return _crowding_of_few(boxes, scores)
-    one, other, shared = touching(boxes)
+    one, other, shared = overlapping(boxes)
     size = np.maximum(areas(boxes), 1e-6)
     overlap = shared / np.maximum(size.take(one) + size.take(other) - shared, 1e-6)
     np.maximum.at(most, one, overlap)
@@ -136,7 +134,7 @@ def _crowding_of_few(boxes: Float32, scores: Float32 | None) -> tuple[Float32, F
     return overlap.max(axis=1), table.max(axis=1)
 
 
-def place(candidates: Candidates, rows: Int64, columns: Int64) -> tuple[Int64, Float64]:
+def place_of(candidates: Candidates, rows: Int64, columns: Int64) -> tuple[Int64, Float64]:
     """Where some pairs are among the candidates, which are in the order of rows and then of columns.
 
     Returns:

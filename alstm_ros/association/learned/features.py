@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alstm_ros.association.associator import Candidates, Decision
-from alstm_ros.association.learned.competition import FAR, crowding, doubt, margins, paired_iou, place
+from alstm_ros.association.learned.competition import FAR, candidate_margins, crowding, doubt, paired_iou, place_of
 from alstm_ros.boxes import xyxy_to_cxcywh
 from alstm_ros.types import Float32
 
@@ -111,7 +111,7 @@ def pair_features(frame: Geometry) -> Float32:
     height = np.maximum(origins[0, :, 3], 1)
     out[:, 0:4], out[:, 4:8] = offset(frame.boxes.take(columns, 0), origins, height)
     out[:, 8] = costs
-    out[:, 9:11] = margins(len(tracks), len(found), rows, columns, costs)
+    out[:, 9:11] = candidate_margins(candidates, costs)
     out[:, 11], out[:, 12] = paired_iou(frame.corners.take(rows, 1), found.boxes.take(columns, 0))
     out[:, 13] = scores = found.scores[columns]
     out[:, 14] = before = tracks.scores[rows]
@@ -136,7 +136,7 @@ def pair_features(frame: Geometry) -> Float32:
         theirs = seen.take(rows, 0)
         known = np.abs(theirs).max(axis=1) > 0
         likeness = (looks.take(columns, 0) * theirs).sum(axis=1)
-        rivals = -margins(len(tracks), len(found), rows, columns, -likeness)  # how much less alike than the best rival
+        rivals = -candidate_margins(candidates, -likeness)  # how much less alike than the best rival
         out[:, 27], out[:, 28] = known, known * (likeness - 0.5)
         out[:, 29:31] = known[:, None] * np.where(np.abs(rivals) < FAR, rivals, 0)
     return out
@@ -211,7 +211,7 @@ def _matched(decision: Decision) -> Float32:
     candidates, rows, totals = decision.candidates, decision.rows, decision.totals
     if not len(candidates.rows):
         return np.tile(np.array([candidates.limit, 0, 0], np.float32), (len(rows), 1))
-    pairs, there = place(candidates, rows, decision.columns)
-    rivals = margins(len(candidates.tracks), len(candidates.detections), candidates.rows, candidates.columns, totals)
+    pairs, there = place_of(candidates, rows, decision.columns)
+    rivals = candidate_margins(candidates, totals)
     known = np.concatenate([totals[pairs][:, None], rivals.take(pairs, 0)], axis=1)
     return np.where(there[:, None] > 0, known, np.array([candidates.limit, 0, 0])).astype(np.float32)

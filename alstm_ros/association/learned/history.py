@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from alstm_ros.association.associator import Candidates, Decision
+from alstm_ros.association.gating import boxes_that_meet
 from alstm_ros.association.learned.competition import paired_iou
 from alstm_ros.association.learned.features import APPEARANCE, Geometry
-from alstm_ros.association.near import touching
 from alstm_ros.types import Detections, Float32, Int64
 
 _LOOKS_MEMORY = 0.9
@@ -56,7 +56,7 @@ class Leftovers:
         boxes = candidates.detections.boxes
         free = np.zeros(len(boxes), np.float32)
         if len(boxes) and len(self._boxes):
-            rows, columns = touching(boxes, self._boxes)
+            rows, columns = boxes_that_meet(boxes, self._boxes)
             overlap = paired_iou(boxes.take(rows, 0), self._boxes.take(columns, 0))
             stays = np.flatnonzero(overlap >= _STAYS)[::-1]
             stays = stays[np.argsort(overlap[stays], kind="stable")]  # the best last, since the last one counts

@@ -9,7 +9,7 @@ from alstm_ros.association.associator import Candidates, TrackView
 from alstm_ros.association.learned.associator import STATES, LearnedAssociator, configured, open_associator
 from alstm_ros.association.learned.competition import candidate_margins, crowding, paired_iou, place_of
 from alstm_ros.association.learned.features import APPEARANCE, PAIR, STEP
-from alstm_ros.association.learned.history import Leftovers
+from alstm_ros.association.learned.history import Unclaimed
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config, EngineConfig
@@ -158,7 +158,7 @@ def test_margins_are_those_of_a_table() -> None:
 
 def test_what_belonged_to_nobody_is_remembered() -> None:
     """The same free box for three frames beside a track; a new one has not been there."""
-    leftovers, box = Leftovers(), np.array([[300.0, 50.0, 340.0, 150.0]], np.float32)
+    leftovers, box = Unclaimed(), np.array([[300.0, 50.0, 340.0, 150.0]], np.float32)
     nothing, taken = TrackView(*(np.zeros(0),) * 8), np.array([0])  # type: ignore[arg-type]  # no track is looked at
     waits = []
     for k in range(4):

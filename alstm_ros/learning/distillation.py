@@ -18,7 +18,7 @@ from dataclasses import fields
 import torch
 from torch import Tensor
 
-from alstm_ros.association.learned.features import DOUBT
+from alstm_ros.association.learned.features import AMBIGUITY
 from alstm_ros.learning.answers import NetworkAnswers, answers
 from alstm_ros.learning.batches import TrainingBatch
 from alstm_ros.learning.network.model import AssociationLstm
@@ -47,7 +47,7 @@ def distillation_loss(new: NetworkAnswers, old: NetworkAnswers, batch: TrainingB
     """
     pairs = batch.pairs
     silent = ~(pairs.use & (pairs.row_use | pairs.column_use))
-    weight = silent * batch.g[:, DOUBT].clamp(0, 1)  # no network has a say where the rules are sure
+    weight = silent * batch.g[:, AMBIGUITY].clamp(0, 1)  # no network has a say where the rules are sure
     losses = [
         _mean((new.correction - old.correction) / COST, weight),
         _mean((new.refined - old.refined) / SHIFT, _without_truth(batch, batch.real > 0)[:, None]),

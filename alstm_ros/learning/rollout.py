@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.learned.associator import LearnedAssociator
 from alstm_ros.association.learned.features import pair_features, step_features
-from alstm_ros.association.learned.history import Memory
+from alstm_ros.association.learned.history import History
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import xyxy_to_cxcywh
 from alstm_ros.config import Config
@@ -72,7 +72,7 @@ class Recorder:
             rng: draws the mistakes.
         """
         self._inner, self._mistakes, self._rng = how.inner, how.mistakes, rng
-        self._memory = Memory()
+        self._memory = History()
         self._lives: dict[int, _TrackLife] = {}  # by slot
         self._serial = 0
         self._frame = -1

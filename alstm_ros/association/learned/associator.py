@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from alstm_ros.association.associator import Candidates, Decision, Refinement
 from alstm_ros.association.learned.features import PAIR, STEP, pair_features, step_features
-from alstm_ros.association.learned.history import Memory
+from alstm_ros.association.learned.history import History
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from alstm_ros.config import Config, EngineConfig
 from alstm_ros.engines import load
@@ -128,7 +128,7 @@ class LearnedAssociator:
         """
         self._run, self._layout = run, layout
         self.pairs, self.x = np.zeros((0, PAIR), np.float32), np.zeros((0, STEP), np.float32)
-        self._memory = Memory()
+        self._history = History()
         self._states = {name: np.zeros((0, layout.width(name)), np.float32) for name in STATES}
         self._keys = np.zeros((0, layout.embedding + 2), np.float32)
         self._nothing: dict[str, NDArray[Any]] = {"x": self.x, **self._states, "pairs": self.pairs, "keys": self._keys}
@@ -141,7 +141,7 @@ class LearnedAssociator:
     def correct(self, candidates: Candidates) -> Float32:
         """What to add to the pairs' costs: `(P,)` float32, within the layout's bound."""
         self._grow(candidates.tracks.slots)
-        self.pairs = pair_features(self._memory.frame(candidates))
+        self.pairs = pair_features(self._history.frame(candidates))
         if not len(self.pairs):
             return np.zeros(0, np.float32)
         keys = self._keys.take(candidates.tracks.slots[candidates.rows], 0)
@@ -149,8 +149,8 @@ class LearnedAssociator:
 
     def advance(self, decision: Decision) -> Refinement:
         """One step for matched and newborn tracks; see associator.Associator."""
-        self.x = x = step_features(self._memory.frame(decision.candidates), decision)
-        self._memory.learn(decision)
+        self.x = x = step_features(self._history.frame(decision.candidates), decision)
+        self._history.learn(decision)
         which, plain = decision.which, decision.plain
         if not len(which):
             return plain

@@ -41,7 +41,7 @@ def candidate_margins(candidates: Candidates, costs: Float32) -> Float32:
     return np.asarray((rival - twice).clip(-FAR, FAR).reshape(2, -1).T)
 
 
-def doubt(candidates: Candidates) -> Float32:
+def ambiguity(candidates: Candidates) -> Float32:
     """How far the rules leave a pair open, `(P,)` in 0..1.
 
     Two times the chance, at a softmax over the pair's row or column and "none", that the rules' own favourite there is

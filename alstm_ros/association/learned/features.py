@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from alstm_ros.association.associator import Candidates, Decision
-from alstm_ros.association.learned.competition import FAR, candidate_margins, crowding, doubt, paired_iou, place_of
+from alstm_ros.association.learned.competition import FAR, ambiguity, candidate_margins, crowding, paired_iou, place_of
 from alstm_ros.boxes import xyxy_to_cxcywh
 from alstm_ros.types import Float32
 
@@ -18,7 +18,7 @@ APPEARANCE = 49
 """Length of the appearance vector, the paper's 7 x 7."""
 PAIR = 39
 """Length of a pair's features."""
-DOUBT = PAIR - 1
+AMBIGUITY = PAIR - 1
 """Where a pair's features hold how far the rules leave it open."""
 GEOMETRY = 35
 """Length of the part of a step's features that is not appearance."""
@@ -47,11 +47,11 @@ class Geometry:
         unseen: `(T,)` seconds since the last detection.
         age: `(T,)` log of one plus the age in seconds.
         speeds: `(T, 4)` heights a second.
-        looks: `(N, APPEARANCE)` unit vectors of the detections, None where the detector offers none.
+        appearance: `(N, APPEARANCE)` unit vectors of the detections, None where the detector offers none.
         seen: `(T, APPEARANCE)` running mean of the same of the tracks; zeros where nothing is known.
         free: `(N,)` seconds for which a detection has been there without belonging to a track.
-        mood: `(3,)` what kind of detections there are: log ratio of weak to strong ones, the share that the last frame
-            left over, log of how many tracks there are.
+        frame_statistics: `(3,)` what kind of detections there are: log ratio of weak to strong ones, the share that no
+            track claimed in the last frame, log of how many tracks there are.
     """
 
     candidates: Candidates
@@ -64,14 +64,14 @@ class Geometry:
     unseen: Float32
     age: Float32
     speeds: Float32
-    looks: Float32 | None
+    appearance: Float32 | None
     seen: Float32 | None
     free: Float32
-    mood: Float32
+    frame_statistics: Float32
 
     @classmethod
     def of(
-        cls, candidates: Candidates, looks: Float32 | None, seen: Float32 | None, free: Float32, left: float
+        cls, candidates: Candidates, appearance: Float32 | None, seen: Float32 | None, free: Float32, left: float
     ) -> Geometry:
         """Computes it; `left` is the share of detections that the last frame left over."""
         tracks, found = candidates.tracks, candidates.detections
@@ -80,7 +80,7 @@ class Geometry:
         origins = shapes[:known].reshape(2, -1, 4)
         crowd, covered = crowding(found.boxes, found.scores)
         weak = int((found.scores < _WEAK).sum())
-        mood = [np.log((weak + 1) / (len(found) - weak + 1)), left, np.log1p(len(tracks)) - 2]
+        frame_statistics = [np.log((weak + 1) / (len(found) - weak + 1)), left, np.log1p(len(tracks)) - 2]
         return cls(
             candidates=candidates,
             corners=corners[:known].reshape(2, -1, 4),
@@ -92,10 +92,10 @@ class Geometry:
             unseen=(tracks.unseen_ns / 1e9).astype(np.float32),
             age=np.log1p(tracks.ages_ns / 1e9).astype(np.float32),
             speeds=(tracks.speeds / np.maximum(origins[0, :, 3:], 1)).clip(-4, 4),
-            looks=looks,
+            appearance=appearance,
             seen=seen,
             free=free,
-            mood=np.array(mood, np.float32),
+            frame_statistics=np.array(frame_statistics, np.float32),
         )
 
 
@@ -129,13 +129,13 @@ def pair_features(frame: Geometry) -> Float32:
     out[:, 32] = (free > 0) & (free >= unseen - _MOMENT)  # it stood there while the track had something else
     out[:, 33] = np.where(free > 0, (free - unseen).clip(-_FREE, _FREE), -_FREE)
     out[:, 34] = frame.covered[columns]
-    out[:, 35:38] = frame.mood
-    out[:, DOUBT] = doubt(candidates)
-    looks, seen = frame.looks, frame.seen
-    if looks is not None and seen is not None:
+    out[:, 35:38] = frame.frame_statistics
+    out[:, AMBIGUITY] = ambiguity(candidates)
+    appearance, seen = frame.appearance, frame.seen
+    if appearance is not None and seen is not None:
         theirs = seen.take(rows, 0)
         known = np.abs(theirs).max(axis=1) > 0
-        likeness = (looks.take(columns, 0) * theirs).sum(axis=1)
+        likeness = (appearance.take(columns, 0) * theirs).sum(axis=1)
         rivals = -candidate_margins(candidates, -likeness)  # how much less alike than the best rival
         out[:, 27], out[:, 28] = known, known * (likeness - 0.5)
         out[:, 29:31] = known[:, None] * np.where(np.abs(rivals) < FAR, rivals, 0)
@@ -168,7 +168,7 @@ def step_features(frame: Geometry, decision: Decision) -> Float32:
     out[m:, 5] = 1
     out[:, 30] = np.log1p(frame.free[which] * 10)
     out[:, 31] = frame.covered[which]
-    out[:, 32:35] = frame.mood
+    out[:, 32:35] = frame.frame_statistics
     if m:
         origins = frame.origins.take(rows, 1)  # (2, M, 4)
         unseen = np.maximum(frame.unseen[rows], 1e-3)
@@ -183,8 +183,8 @@ def step_features(frame: Geometry, decision: Decision) -> Float32:
         out[:m, 25] = tracks.confirmed[rows]
         out[:m, 26:29] = _matched(decision)
         out[:m, 29] = frame.track_crowd[rows]
-    if frame.looks is not None:
-        out[:, GEOMETRY:-1] = frame.looks[which]
+    if frame.appearance is not None:
+        out[:, GEOMETRY:-1] = frame.appearance[which]
         out[:, -1] = 1
     return out
 

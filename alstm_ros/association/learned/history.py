@@ -10,36 +10,36 @@ from alstm_ros.association.learned.competition import paired_iou
 from alstm_ros.association.learned.features import APPEARANCE, Geometry
 from alstm_ros.types import Detections, Float32, Int64
 
-_LOOKS_MEMORY = 0.9
+_APPEARANCE_MEMORY = 0.9
 """Share of a track's running appearance that stays at each detection."""
 _STAYS = 0.5
 """A detection that overlaps one of the last frame by this IoU is the same thing."""
 
 
-class Memory:
+class History:
     """Everything that features need beyond the frame itself; the tracker and the training keep one each."""
 
     def __init__(self) -> None:
         """Starts with nothing seen."""
-        self._looks, self._leftovers = Looks(), Leftovers()
+        self._appearances, self._unclaimed = Appearances(), Unclaimed()
         self._frame: Geometry | None = None
 
     def frame(self, candidates: Candidates) -> Geometry:
         """What features need of this frame; computed once."""
         if self._frame is None or self._frame.candidates is not candidates:
-            looks, seen = self._looks(candidates)
-            self._frame = Geometry.of(candidates, looks, seen, *self._leftovers(candidates))
+            appearance, seen = self._appearances(candidates)
+            self._frame = Geometry.of(candidates, appearance, seen, *self._unclaimed(candidates))
         return self._frame
 
     def learn(self, decision: Decision) -> None:
         """Takes in what became of the frame."""
         frame, found = self.frame(decision.candidates), decision.found
-        self._looks.learn(frame.looks, decision.which, found, len(decision.rows))
-        self._leftovers.learn(decision.candidates.detections, frame.free, found)
+        self._appearances.learn(frame.appearance, decision.which, found, len(decision.rows))
+        self._unclaimed.learn(decision.candidates.detections, frame.free, found)
         self._frame = None
 
 
-class Leftovers:
+class Unclaimed:
     """How long each detection has been there without belonging to a track.
 
     What stood free beside a track while that track had another detection is another thing: a reflection, luggage, a
@@ -71,7 +71,7 @@ class Leftovers:
         self._share = float(rest.mean()) if len(rest) else 0.0
 
 
-class Looks:
+class Appearances:
     """Appearance vectors: of a frame's detections, and a running mean for each track."""
 
     def __init__(self) -> None:
@@ -81,19 +81,19 @@ class Looks:
 
     def __call__(self, candidates: Candidates) -> tuple[Float32 | None, Float32 | None]:
         """Vectors of detections `(N, APPEARANCE)` and of tracks `(T, APPEARANCE)`, or None where there are none."""
-        looks = self._of(candidates.detections)
-        if looks is None:
+        appearance = self._of(candidates.detections)
+        if appearance is None:
             return None, None
         self._grow(candidates.tracks.slots)
-        return looks, self._seen[candidates.tracks.slots]
+        return appearance, self._seen[candidates.tracks.slots]
 
-    def learn(self, looks: Float32 | None, slots: Int64, columns: Int64, matched: int) -> None:
+    def learn(self, appearance: Float32 | None, slots: Int64, columns: Int64, matched: int) -> None:
         """Takes over the vectors of the first `matched` tracks and of the newborn ones after them."""
-        if looks is None or not len(slots):
+        if appearance is None or not len(slots):
             return
         self._grow(slots)
         self._seen[slots[matched:]] = 0
-        mixed = _LOOKS_MEMORY * self._seen[slots] + (1 - _LOOKS_MEMORY) * looks[columns]
+        mixed = _APPEARANCE_MEMORY * self._seen[slots] + (1 - _APPEARANCE_MEMORY) * appearance[columns]
         self._seen[slots] = mixed / np.maximum(np.linalg.norm(mixed, axis=1, keepdims=True), 1e-6)
 
     def _of(self, detections: Detections) -> Float32 | None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812  # its usual name
 
-from alstm_ros.association.learned.features import APPEARANCE, DOUBT, GEOMETRY, PAIR, STEP
+from alstm_ros.association.learned.features import AMBIGUITY, APPEARANCE, GEOMETRY, PAIR, STEP
 from alstm_ros.types import Float32
 
 
@@ -145,7 +145,7 @@ class AssociationLstm(nn.Module):
         z = F.relu(self.pair1(z))
         z = F.relu(self.pair2(z))
         raw = self.pair3(z)[:, 0] + keys[:, -2]  # "none" raises the cost of every candidate of its track
-        return self.config.bound * torch.tanh(raw) * keys[:, -1] * pairs[:, DOUBT].clamp(0, 1)
+        return self.config.bound * torch.tanh(raw) * keys[:, -1] * pairs[:, AMBIGUITY].clamp(0, 1)
 
     def weights(self) -> dict[str, Float32]:
         """Every parameter and statistic by its name, as arrays: what a file of the network holds."""

@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from alstm_ros.association.learned.associator import KIND, STATES, VERSION
-from alstm_ros.association.learned.features import APPEARANCE, DOUBT, GEOMETRY, PAIR, STEP
+from alstm_ros.association.learned.features import AMBIGUITY, APPEARANCE, GEOMETRY, PAIR, STEP
 from alstm_ros.learning.network.model import AssociationLstm, LstmConfig
 from alstm_ros.learning.network.variants import network_description
 from alstm_ros.types import Float32
@@ -99,7 +99,7 @@ def network_graph(model: AssociationLstm, about: Mapping[str, str]) -> onnx.Mode
     p = g.add("Relu", _linear(g, weights, "pair1", p))
     p = g.add("Relu", _linear(g, weights, "pair2", p))
     p = g.add("Tanh", g.add("Add", _linear(g, weights, "pair3", p), none))
-    _, doubt = g.split("pairs", [DOUBT, 1])
+    _, doubt = g.split("pairs", [AMBIGUITY, 1])
     doubt = g.add("Clip", doubt, g.constant(np.float32(0)), g.constant(np.float32(1)))
     p = g.add("Mul", g.add("Mul", p, g.times(doubt, config.bound)), trust)
     g.add("Reshape", p, flat, name="correction")

@@ -77,10 +77,10 @@ def test_parts_are_the_recording(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("short")
 def test_the_end_is_set_aside(tmp_path: Path) -> None:
     whole = made(tmp_path / "x.npz", 150)
-    begin, end = whole.parted(0.4)
+    begin, end = whole.split_end(0.4)
     assert [part.numbers.tolist() for part in begin.parts()] == [[*range(1, 61)], [*range(61, 91)]]
     assert [part.numbers.tolist() for part in end.parts()] == [[*range(91, 121)], [*range(121, 151)]]
-    nothing = whole.parted(0.0)[1]
+    nothing = whole.split_end(0.0)[1]
     assert (len(nothing), list(nothing.parts())) == (0, [])
 
 
@@ -94,8 +94,8 @@ def test_crowds_make_shorter_parts_and_nobody_an_empty_one(monkeypatch: pytest.M
 
 @pytest.mark.usefixtures("short")
 def test_clips_are_drawn_from_all_parts_and_by_the_seed(tmp_path: Path) -> None:
-    begin = made(tmp_path / "x.npz", 300).parted(0.2)[0]
-    again = made(tmp_path / "y.npz", 300).parted(0.2)[0]
+    begin = made(tmp_path / "x.npz", 300).split_end(0.2)[0]
+    again = made(tmp_path / "y.npz", 300).split_end(0.2)[0]
     seen = set()
     for seed in range(30):
         one, other = (draw_augmented_clip(np.random.default_rng(seed), [item], 20) for item in (begin, again))
@@ -131,7 +131,7 @@ def test_memory_does_not_grow_with_the_recording(tmp_path: Path) -> None:
 
     def made_and_drawn(count: int) -> int:
         def work() -> None:
-            begin = made(tmp_path / f"{count}.npz", count).parted(0.2)[0]
+            begin = made(tmp_path / f"{count}.npz", count).split_end(0.2)[0]
             for seed in range(12):
                 draw_augmented_clip(np.random.default_rng(seed), [begin], 20)
 

@@ -129,7 +129,7 @@ def test_labelled_frames_are_not_held_out_and_stay_learned_unless_the_rest_got_w
     labelled = replace(pairs, objects=objects, truths=np.where(objects[:, None] >= 0, pairs.boxes, np.float32(np.nan)))
     assert labelled.labelled == 10
     write_recording(tmp_path / "bootstrapped" / "tuesday.npz", [labelled])
-    assert len(LabelledRecording.open(tmp_path / "bootstrapped" / "tuesday.npz").parted(0.2)[1]) == 0
+    assert len(LabelledRecording.open(tmp_path / "bootstrapped" / "tuesday.npz").split_end(0.2)[1]) == 0
     call = ["train", "--from", str(tmp_path / "bootstrapped"), *SMALL, "rate=1e-9"]
     assert cli.main([*call, "--output", str(tmp_path / "out")]) == 0
     assert "10 labelled frames were learned" in capsys.readouterr().err

@@ -1,1 +1,1 @@
-"""Teaching the Association LSTM: scenes, noisy detectors, the network, its losses and its export. Home of torch."""
+"""Training of the Association LSTM: clips, the recorded tracker, the network, its losses, its export. Home of torch."""

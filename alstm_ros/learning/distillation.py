@@ -32,7 +32,7 @@ LOGIT = 0.5
 
 
 def mean_answers(models: Sequence[AssociationLstm], batch: TrainingBatch) -> NetworkAnswers:
-    """What networks say on average; they learn nothing from it."""
+    """The mean of what several networks say, without gradients."""
     with torch.no_grad():
         said = [answers(model, batch) for model in models]
     names = [field.name for field in fields(NetworkAnswers)]

@@ -1,7 +1,7 @@
-"""Several networks trained alike, and one that says what they say on average.
+"""Trains several networks that differ in their seed alone, and one network that learns their mean.
 
-Trainings that differ in their seed alone differ in what they do where people cross, by more than most changes to a
-training bring. Their mean differs less and is better; a single network that learnt it takes no more time than any.
+Such networks decide differently where people cross, and this difference is larger than what most changes of a training
+bring. Their mean varies less and is better. One network that has learnt the mean takes as much time as any of them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from alstm_ros.learning.train import AssociationTrainConfig
 
 
 def ensemble_runs(config: AssociationTrainConfig, folder: Path) -> Iterator[tuple[AssociationTrainConfig, Path]]:
-    """The runs that a run of several members is made of, each with its folder, in the order in which they are needed.
+    """The single trainings that a run consists of, each with its folder, in the order in which they are needed.
 
     Args:
         config: of all together.

@@ -1,4 +1,4 @@
-"""Training further on a user's own recordings, and whether that helped."""
+"""Trains a network further on a user's own recordings, and keeps the old one unless that surely helped."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ LABELLED: Mapping[str, object] = {
     "data.truth": True,
     "loss.distillation": 0.3,
 }
-"""What differs from FINE_TUNING where a person labelled frames: they know what the old network does not.
+"""What differs from FINE_TUNING where a person labelled frames, which say what the old network does not know.
 
 Simulated scenes tell their truth, lest it learn a few people by heart.
 """
 
 
 def fine_tuning_config(folder: Path, start: str, values: Mapping[str, object]) -> AssociationTrainConfig:
-    """The run of `--from`: FINE_TUNING (and LABELLED), what the files say of their origin, and the user's own values.
+    """The run of `alstm train --from`: FINE_TUNING, LABELLED where frames are labelled, and the user's own values.
 
     Raises:
         DataError: the folder holds no bootstrapped recording.
@@ -56,18 +56,18 @@ def fine_tuning_config(folder: Path, start: str, values: Mapping[str, object]) -
     preset = {**FINE_TUNING, **(LABELLED if any(recording.labelled for recording in open_recordings(folder)) else {})}
     given = merged(AssociationTrainConfig, preset, values, fixed)
     held = build_config(given, AssociationTrainConfig).data.held
-    return build_config({**about(folder, start, held), **given}, AssociationTrainConfig)
+    return build_config({**origin(folder, start, held), **given}, AssociationTrainConfig)
 
 
-def about(folder: Path, start: str, held: float) -> dict[str, str]:
-    """What the fine-tuned file says of its origin.
+def origin(folder: Path, start: str, held: float) -> dict[str, str]:
+    """The licence and the training data that the fine-tuned file names.
 
     Raises:
         DataError: the folder holds no bootstrapped recording.
     """
     recordings = open_recordings(folder)
     names = ", ".join(recording.path.stem for recording in recordings)
-    frames = sum(len(recording.parted(held)[0]) for recording in recordings)
+    frames = sum(len(recording.split_end(held)[0]) for recording in recordings)
     labelled = sum(recording.labelled for recording in recordings)
     path = MODELS.get(start, Path(start))
     base = read_metadata(path) if path.suffix == ".onnx" else {}
@@ -81,7 +81,7 @@ def about(folder: Path, start: str, held: float) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class FineTuned:
-    """What became of a fine-tuned network.
+    """Whether a fine-tuned network was accepted.
 
     Attributes:
         verdict: what the held-out stretches say; None where nothing was held out, or too little.
@@ -94,7 +94,7 @@ class FineTuned:
     labelled: int
 
     def sentences(self, path: Path, start: str) -> str:
-        """What a person is told at the end."""
+        """The text for the user at the end."""
         use = f"The model is {path}; use it with association.model: {path}\n"
         told = f"On held-out stretches of the recordings: {self.verdict}. " if self.verdict else ""
         if self.kept:
@@ -107,9 +107,10 @@ class FineTuned:
 
 
 def accept_or_restore(config: AssociationTrainConfig, path: Path) -> FineTuned:
-    """Asks the held-out ends of the recordings, and puts the old network back where they see no sure gain.
+    """Validates on the recordings' held-out ends, and puts the old network back if there is no sure gain.
 
-    What a person labelled teaches boxes and scores, too, of which these ends say nothing: then a sure loss is needed.
+    What a person labelled also teaches boxes and scores, which the held-out ends cannot judge. Where frames are
+    labelled, the old network is therefore put back only after a sure loss.
 
     Args:
         config: of the run that is finished.
@@ -117,7 +118,7 @@ def accept_or_restore(config: AssociationTrainConfig, path: Path) -> FineTuned:
     """
     recordings = open_recordings(Path(config.data.bootstrapped)) if config.data.bootstrapped else []
     labelled = sum(recording.labelled for recording in recordings)
-    ends = [recording.parted(config.data.held)[1] for recording in recordings]
+    ends = [recording.split_end(config.data.held)[1] for recording in recordings]
     before, start = path.with_name("before.onnx"), MODELS.get(config.start, Path(config.start))
     if not config.data.held or not recordings:
         return FineTuned(None, kept=False, labelled=labelled)

@@ -1,4 +1,4 @@
-"""What training makes small: all losses of a batch, weighted."""
+"""The objective of the training: the weighted sum of a batch's losses."""
 
 from __future__ import annotations
 

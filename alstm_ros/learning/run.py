@@ -1,4 +1,4 @@
-"""A run of the association's training from its first network to the last, in one process or in several."""
+"""Runs the association's training, all networks of an ensemble after one another, in one process or in several."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from alstm_ros.options import flatten
 
 
 def read_run(path: Path, changes: Sequence[str]) -> AssociationTrainConfig:
-    """A run of the association: its YAML, and changes given as `name=value`.
+    """Reads a run of the association: its YAML, and changes given as `name=value`.
 
     Raises:
         ConfigError: the file or a change cannot be read, or names something unknown.
@@ -35,8 +35,8 @@ def read_run(path: Path, changes: Sequence[str]) -> AssociationTrainConfig:
 
 
 def train_association(config: AssociationTrainConfig, output: Path, *, as_json: bool) -> int:
-    """Trains the association, each network of the run after the other, and tells what came of it."""
-    with together() as rank:
+    """Trains the association, each network of the run after the other, and prints the result."""
+    with torchrun_group() as rank:
         for part, folder in ensemble_runs(config, output):
             if rank == 0 and folder != output:
                 sys.stderr.write(f"{folder.name} of {config.members}; the last network learns from all.\n")
@@ -54,8 +54,8 @@ def train_association(config: AssociationTrainConfig, output: Path, *, as_json: 
 
 
 @contextmanager
-def together() -> Iterator[int]:
-    """Joins the processes that torchrun started, where it did; gives this one's number, 0 for one alone."""
+def torchrun_group() -> Iterator[int]:
+    """Joins the processes that torchrun started, if it did, and gives the rank of this one, 0 for one alone."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield 0
         return
@@ -90,7 +90,7 @@ def train_network(config: AssociationTrainConfig, folder: Path) -> tuple[Path, i
 
 
 def refuse_another(checkpoint: Path, config: AssociationTrainConfig) -> None:
-    """Refuses to go on with a run that was told something else.
+    """Refuses to resume a run that has other parameters.
 
     Raises:
         ConfigError: the checkpoint is of another run.

@@ -47,9 +47,9 @@ def build_config(values: Mapping[str, object], cls: type[C]) -> C:
 
 
 def merged(cls: type, *layers: Mapping[str, object]) -> dict[str, object]:
-    """Values of several origins by today's names, of which later ones win.
+    """Merges values of several origins under the present names of the parameters; later ones win.
 
-    A name that `cls.RENAMED` knows as an old one is taken for its new one with a warning, for one release.
+    An old name, listed in `cls.RENAMED`, is accepted with a warning for one release.
 
     Args:
         cls: the config dataclass that the values are of.

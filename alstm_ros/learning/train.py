@@ -38,7 +38,7 @@ SAVE_EVERY = 120.0
 
 @dataclass(frozen=True, slots=True)
 class AssociationTrainConfig:
-    """All of a training run; `config/train.yaml` is one.
+    """All parameters of a training run; `config/train.yaml` is one.
 
     Attributes:
         seed: of everything that is drawn.
@@ -95,14 +95,14 @@ class AssociationTrainConfig:
 
 
 Report = Callable[[int, int, Mapping[str, float]], None]
-"""Told the step, how many there are, and the losses."""
+"""Is called with the number of steps done, of all steps, and the losses."""
 
 
 class AssociationTrainer:
     """One training run in a folder: checkpoints, the exported model, and resuming."""
 
     def __init__(self, config: AssociationTrainConfig, folder: Path) -> None:
-        """Prepares, or goes on from the folder's checkpoint."""
+        """Prepares a run, or resumes the one of the folder's checkpoint."""
         self.config, self.folder = config, folder
         self.rank, self.ranks = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
         torch.manual_seed(config.seed)
@@ -126,11 +126,11 @@ class AssociationTrainer:
 
     @property
     def path(self) -> Path:
-        """Where the exported model is."""
+        """The path of the exported model."""
         return self.folder / "association.onnx"
 
     def run(self, report: Report) -> Path:
-        """Trains what is left to train.
+        """Trains the steps that are not done yet.
 
         Returns:
             The exported model.
@@ -169,7 +169,7 @@ class AssociationTrainer:
             yield from pool.map(_tape, seeds, chunksize=4)
 
     def save(self) -> None:
-        """Writes the checkpoint, each at once or not at all, and the exported model."""
+        """Writes the checkpoint and the exported model; each file is replaced at once or not at all."""
         fresh = self.checkpoint.with_suffix(".part")
         state = {"model": self.model.state_dict(), "optimiser": self.optimiser.state_dict(), "done": self.done}
         torch.save(state | {"config": dataclasses.asdict(self.config)}, fresh)
@@ -226,7 +226,7 @@ def _optimiser(config: AssociationTrainConfig, model: nn.Module) -> torch.optim.
 
 
 def _schedule(step: int, total: int, warm: int) -> float:
-    """So many steps of warm-up, then down a cosine to a hundredth."""
+    """The factor of the learning rate: a linear warm-up, then a cosine down to a hundredth."""
     return min(1.0, (step + 1) / warm) * (0.01 + 0.99 * 0.5 * (1 + float(np.cos(np.pi * step / total))))
 
 
@@ -242,7 +242,7 @@ def _prepare(data: TrainingDataConfig, model: str | None) -> None:
         whole = read_scene(folder)
         annotated.append(cut(whole, 0, len(whole) // 2))
     recordings = open_recordings(Path(data.bootstrapped)) if data.bootstrapped else []
-    sources = ClipSources(annotated, [recording.parted(data.held)[0] for recording in recordings])
+    sources = ClipSources(annotated, [recording.split_end(data.held)[0] for recording in recordings])
     _WORKER.update(data=data, sources=sources, inner=open_associator(model) if model is not None else None)
 
 

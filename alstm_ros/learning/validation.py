@@ -1,8 +1,8 @@
-"""Did fine-tuning help? Asked of recordings that nobody labelled: of their ends, which were not trained on.
+"""Validates a fine-tuned network on the ends of recordings, which were not trained on and which nobody labelled.
 
-Stretches of those ends are made harder as `augment` does it, and the tracker runs over them with the network as it was
-and as it is now. Who is who is known as far as strict tracklets reach, and that gives the accuracy of the association.
-The new network is believed only where it is better by more than the stretches differ; otherwise the old one stays.
+Stretches of those ends are made harder (`augment`), and the tracker runs over them with the network before and after
+the fine-tuning. Strict tracklets tell who is who, which gives the accuracy of the association. The new network is
+better only if it is better by more than chance explains, as the differences between the stretches show it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SURE = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the held-out stretches say.
+    """How two networks compare on the held-out stretches.
 
     Attributes:
         stretches: how many.
@@ -105,7 +105,7 @@ def compare_networks(
 
 
 def _stretches(recordings: Sequence[LabelSource]) -> Iterator[tuple[PseudoLabels, int]]:
-    """What there is to judge by: a part of a recording and the stretch's first frame in it."""
+    """All stretches: a part of a recording, and the stretch's first frame in it."""
     for recording in recordings:
         for part in recording.parts():
             yield from ((part, first) for first in range(0, len(part) - STRETCH + 1, STRETCH))

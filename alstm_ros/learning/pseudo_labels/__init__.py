@@ -1,1 +1,1 @@
-"""Labels for recordings that nobody labelled: strict links, joined in hindsight."""
+"""Labels for recordings without ground truth: who is who where that is certain, and what a person labelled."""

@@ -1,8 +1,8 @@
-"""Clips of a user's own recordings: cut, thinned, laid over each other, interrupted.
+"""Augments clips of a user's own recordings: frames are dropped, clips laid over each other, tracklets interrupted.
 
-Strict links lie where the rules are sure already, and from those alone there is little to learn. What is hard is made
-of them: the camera loses frames, two times of one camera happen at once so that people cross who never met, and
-tracklets are interrupted. Who is who stays known all the while.
+Strict links lie where the rules are sure already, so there is little to learn from them alone. Augmentation makes them
+harder: the camera loses frames, clips of different times are laid over each other so that people cross who never met,
+and tracklets are interrupted. Who is who stays known all the while.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _cut(rng: np.random.Generator, footage: PseudoLabels, frames: int, step: int
 
 
 def displaced(footage: PseudoLabels, rng: np.random.Generator) -> PseudoLabels:
-    """The clip a good way to the left or right, half of the time mirrored: whoever stands still stands elsewhere.
+    """Moves a clip to the left or right by a large part of its width, and mirrors it half of the time.
 
     The camera's motion must be unknown.
     """

@@ -33,23 +33,23 @@ F = TypeVar("F", bound=DetectionFrame)
 
 
 class LabelSource(Protocol):
-    """Pseudo-labelled frames of one camera, of which parts can be had."""
+    """Pseudo-labelled frames of one camera, read part by part."""
 
     def __len__(self) -> int:
-        """How many frames."""
+        """The number of frames."""
         ...
 
     def parts(self) -> Iterator[PseudoLabels]:
-        """All of them, in their order."""
+        """All parts, in their order."""
         ...
 
     def part(self, rng: np.random.Generator) -> PseudoLabels:
-        """One of the parts, the longer the more often."""
+        """One part, drawn with a probability that grows with its length."""
         ...
 
 
 def in_parts(frames: Iterable[tuple[int, F]]) -> Iterator[list[tuple[int, F]]]:
-    """Cuts a walk through a recording, so that no more than a part of it is in memory; an empty one is one part."""
+    """Cuts a recording's frames into parts, one of which is in memory at a time; an empty recording is one part."""
     part: list[tuple[int, F]] = []
     cut, detections = 0, 0
     for number, frame in frames:
@@ -117,7 +117,7 @@ class LabelledRecording:
 
     @classmethod
     def open(cls, path: Path) -> LabelledRecording:
-        """Reads what parts there are.
+        """Opens a file and reads how long its parts are.
 
         Raises:
             DataError: it is no file of bootstrapped pairs.
@@ -131,12 +131,12 @@ class LabelledRecording:
         return cls(path, age, tuple(Span(place, 0, count, told) for place, (count, told) in enumerate(index)))
 
     def __len__(self) -> int:
-        """How many frames."""
+        """The number of frames."""
         return sum(span.last - span.first for span in self.spans)
 
     @property
     def labelled(self) -> int:
-        """How many frames a person labelled."""
+        """The number of frames that a person labelled."""
         return sum(span.labelled for span in self.spans)
 
     def parts(self) -> Iterator[PseudoLabels]:
@@ -151,10 +151,10 @@ class LabelledRecording:
         lengths = np.array([span.last - span.first for span in self.spans], np.float64)
         return _read(self.path, self.age, self.spans[int(rng.choice(len(lengths), p=lengths / lengths.sum()))])
 
-    def parted(self, share: float) -> tuple[LabelledRecording, LabelledRecording]:
-        """The beginning and, of this share of the frames, the end.
+    def split_end(self, share: float) -> tuple[LabelledRecording, LabelledRecording]:
+        """Splits off the end, which holds this share of the frames; returns the beginning and the end.
 
-        A recording of which a person labelled frames is all beginning: that work is not to be held out.
+        A recording with frames that a person labelled is all beginning, since that work is not to be held out.
         """
         left = len(self) if self.labelled else len(self) - round(share * len(self))
         begin, end = [], []

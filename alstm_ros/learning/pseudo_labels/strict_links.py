@@ -1,9 +1,9 @@
-"""Training pairs from recordings that nobody has labelled.
+"""Labels pairs of detections, and strict tracklets, in recordings that nobody has labelled.
 
-The rules of the running tracker look at every frame twice. Strictly: a detection is a track's own only if each is the
-other's best by a clear margin, they overlap much, and both scores are high. Loosely: whatever the rules could still
-think of. What the strict look links is the same object; what even the loose look rules out is not; what lies between is
-ambiguous, and nothing is learned from it.
+The rules of the running tracker look at every frame twice. The strict look: a detection continues a track only if each
+is the other's best by a clear margin, they overlap much, and both scores are high; such a pair is the same object. The
+loose look: a pair that costs far more than the tracker's limit is two objects. All other pairs are unknown, and nothing
+is learned from them.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ REFUSED = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Strictness:
-    """Where certainty begins and ends.
+    """The thresholds of the strict and of the loose look.
 
     Attributes:
         overlap: smallest IoU of a strict link, between the expected box and the detected one.
@@ -49,7 +49,7 @@ class Strictness:
 
 
 class _StrictLinks:
-    """Sits where the learned associator sits: lets the tracker make strict links alone, and notes every pair."""
+    """An associator that lets the tracker make strict links only, and labels every pair."""
 
     def __init__(self, strictness: Strictness) -> None:
         self._strict = strictness
@@ -65,7 +65,7 @@ class _StrictLinks:
 
     @property
     def width(self) -> int:
-        """There are no embeddings."""
+        """The length of an embedding; there is none."""
         return 0
 
     def correct(self, candidates: Candidates) -> Float32:
@@ -115,7 +115,7 @@ class _StrictLinks:
         return decision.plain
 
     def forget(self, slots: NDArray[np.int64]) -> None:
-        """These tracks have ended."""
+        """Drops what is known of ended tracks."""
         for slot in slots.tolist():
             self._last.pop(slot, None)
             self._serials.pop(slot, None)
@@ -145,8 +145,7 @@ def bootstrap(
     stamps = np.array([frame.stamp_ns for _, frame in frames], np.int64)
     gaps = np.diff(stamps)
     usual = float(np.median(gaps[gaps > 0])) if (gaps > 0).any() else 0.0
-    # A track ends with the first frame that lacks it: across a gap nothing is certain, so nothing could be learned but
-    # that whoever returns is somebody else.
+    # A track ends with the first frame in which it is missed: nothing is certain across a gap.
     changes = {"association.model": "", "tracks.lost_seconds": min(GAP * usual / 1e9, 60.0)}
     manager = TrackManager(replace(config, changes), IdCounter(), links)
     seen = []

@@ -1,1 +1,1 @@
-"""Scenes that nobody filmed, and detectors that err as real ones do."""
+"""Simulated scenes, and simulated detectors that err as real ones do."""

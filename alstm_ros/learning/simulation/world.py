@@ -1,4 +1,4 @@
-"""Scenes that nobody filmed: people and vehicles on a floor, seen by a camera that may move.
+"""Simulated scenes: people and vehicles on a floor, seen by a camera that may move.
 
 Walkers and cars move in metres on the plane y = 0; a pinhole camera at some height, pitch and focal length sees them.
 The point is variety of motion, crowding, frame rate and perspective, not likeness.

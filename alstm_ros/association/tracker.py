@@ -11,6 +11,7 @@ from alstm_ros.association.assignment import Match, match
 from alstm_ros.association.associator import Associator, Decision, Refinement
 from alstm_ros.association.common_motion import CommonMotion
 from alstm_ros.association.frame import FrameContext
+from alstm_ros.association.stamps import StampClock
 from alstm_ros.association.track_table import TrackTable
 from alstm_ros.boxes import cxcywh_to_xyxy, iou, nms
 from alstm_ros.config import Config
@@ -84,6 +85,7 @@ class TrackManager:
         self._ids = ids
         self._associator = associator
         self._width = 0 if associator is None else associator.width
+        self._clock = StampClock()
         self._last_ns: int | None = None
         self._events: list[TrackEvent] = []
         self._common_motion = CommonMotion()
@@ -97,6 +99,11 @@ class TrackManager:
 
     def reset(self) -> None:
         """Ends every track; ids go on. The ends are told with the next frame's events."""
+        self._forget()
+        self._clock.reset()
+
+    def _forget(self) -> None:
+        """Ends every track and forgets the scene."""
         self._end(np.ones(len(self._table), bool), self._last_ns or 0)
         self._last_ns = None
         self._common_motion = CommonMotion()
@@ -107,34 +114,35 @@ class TrackManager:
 
         Args:
             detections: of this frame; boxes that are not finite or have no size are left out.
-            stamp_ns: the frame's stamp. One before the last frame's ends every track; one equal to it is a second look
-                at the same moment.
+            stamp_ns: the frame's stamp. One well before the last frame's ends every track; one equal to it or a little
+                before it is a second look at the same moment. See StampClock.
             camera_motion: `(2, 3)`, pixels of the previous frame to this one's; None where unknown.
 
         Returns:
             The detections without those left out, every living track, and what happened to tracks.
         """
         detections = _usable(detections)
-        if self._last_ns is not None and stamp_ns < self._last_ns:
-            self.reset()
+        time_ns, anew = self._clock(stamp_ns)
+        if anew:
+            self._forget()
         # where the picture ends, as far as detections show: objects that leave it are not waited for
         self._extent = np.maximum(self._extent, detections.boxes[:, 2:].max(axis=0, initial=0))
         first = self._last_ns is None
-        dt_ns = 0 if self._last_ns is None else stamp_ns - self._last_ns
-        self._last_ns = stamp_ns
-        self._end(stamp_ns - self._table.seen_ns > round(self._config.tracks.lost_seconds * SECOND), stamp_ns)
+        dt_ns = 0 if self._last_ns is None else time_ns - self._last_ns
+        self._last_ns = time_ns
+        self._end(time_ns - self._table.seen_ns > round(self._config.tracks.lost_seconds * SECOND), time_ns)
         self._table.advance(dt_ns / SECOND, camera_motion)
 
-        frame = FrameContext.of(self._table, detections, stamp_ns, dt_ns, self._config)
+        frame = FrameContext.of(self._table, detections, time_ns, dt_ns, self._config)
         matched = match(frame, self._associator, self._common_motion)
-        self._take(matched, detections, stamp_ns)
+        self._take(matched, detections, time_ns)
         found = np.full(len(self._table), -1, np.int64)
         found[matched.rows] = matched.columns
         confidences = np.full(len(self._table), np.nan, np.float32)
         confidences[matched.rows] = matched.confidences
-        stays = self._live(found >= 0, stamp_ns)
+        stays = self._live(found >= 0, time_ns)
         born = self._births(detections, matched.columns)
-        self._start_tracks(detections[born], stamp_ns, at_once=first)
+        self._start_tracks(detections[born], time_ns, at_once=first)
         shown = _Shown(
             found=np.concatenate([found[stays], born]),
             born=born,

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from alstm_ros.association.learned.associator import configured
+from alstm_ros.association.stamps import StampClock
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.config import Config
 from alstm_ros.errors import DataError
@@ -158,7 +159,7 @@ def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, 
         DataError: an output cannot be written, or the source gave no frame at all.
     """
     seen: set[int] = set()
-    start, frames = time.monotonic(), 0
+    start, frames, clock = time.monotonic(), 0, StampClock()
     with (
         open_sinks(outputs, info) as sinks,
         progress_bar(source.name, source.length, quiet=quiet) as progress,
@@ -166,6 +167,7 @@ def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, 
         contextlib.closing(step.detected(source)) as detected,
     ):
         for number, frame, found in detected:
+            clock(frame.stamp_ns)
             result = step.track(frame, found)
             for sink in sinks:
                 sink.write(number, frame, result)
@@ -181,7 +183,7 @@ def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, 
         frames,
         len(seen),
         time.monotonic() - start,
-        tuple(source.problems),
+        (*source.problems, *clock.sentences(source.name)),
         stopped(),
         tuple(str(path) for path in outputs),
     )

@@ -74,23 +74,41 @@ def warp(boxes: NDArray[F], affine: Affine) -> NDArray[F]:
     return np.concatenate([moved.min(axis=1), moved.max(axis=1)], axis=1).astype(boxes.dtype)
 
 
-def nms(boxes: Float32, scores: Float32, classes: Int64, threshold: float) -> Int64:
+def nms(boxes: Float32, scores: Float32, classes: Int64, threshold: float, most: int | None = None) -> Int64:
     """Greedy non-maximum suppression within each class.
+
+    Blocks of boxes are compared with those that stay, so that work and memory do not grow with the square of all.
 
     Args:
         boxes: `(N, 4)` float32 xyxy.
         scores: `(N,)` float32.
         classes: `(N,)` int64; boxes of different classes never suppress each other.
         threshold: a box goes when it overlaps a better one by more than this IoU.
+        most: how many are wanted, the best ones; all when None.
 
     Returns:
         `(K,)` int64 indices of what stays, best score first; equal scores keep their order.
     """
-    order = np.argsort(-scores, kind="stable")
-    overlaps = iou(boxes[order], boxes[order]) > threshold
-    overlaps &= classes[order][:, None] == classes[order][None, :]
-    keep = np.ones(len(order), bool)
-    for i in range(len(order)):
-        if keep[i]:
-            keep[i + 1 :] &= ~overlaps[i, i + 1 :]
-    return order[keep].astype(np.int64)
+    order = np.argsort(-scores, kind="stable").astype(np.int64)
+    best = np.zeros(0, np.int64)
+    for start in range(0, len(order), _BLOCK):
+        if most is not None and len(best) >= most:
+            break
+        block = order[start : start + _BLOCK]
+        block = block[~_suppresses(best, block, boxes, classes, threshold).any(axis=0)]
+        overlaps = _suppresses(block, block, boxes, classes, threshold)
+        keep = np.ones(len(block), bool)
+        for i in range(len(block)):
+            if keep[i]:
+                keep[i + 1 :] &= ~overlaps[i, i + 1 :]
+        best = np.concatenate([best, block[keep]])
+    return best[:most]
+
+
+_BLOCK = 512
+"""How many boxes are compared with one another at once in non-maximum suppression."""
+
+
+def _suppresses(better: Int64, worse: Int64, boxes: Float32, classes: Int64, threshold: float) -> NDArray[np.bool_]:
+    """Whether each of the better boxes suppresses each of the worse ones."""
+    return np.asarray((iou(boxes[better], boxes[worse]) > threshold) & (classes[better][:, None] == classes[worse]))

@@ -35,6 +35,21 @@ _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 _ENDLESS = re.compile(r"([-+]?)\.(inf|Inf|INF|nan|NaN|NAN)")
 
 
+def user_path(text: str) -> Path:
+    """A path as a person writes it, `~` for the home folder.
+
+    Raises:
+        ConfigError: it names the home folder of somebody who is not known here, or holds a zero byte.
+    """
+    try:
+        path = Path(text).expanduser()
+    except RuntimeError as error:
+        raise ConfigError(f"The path '{text}' names a home folder that is not known here.") from error
+    if "\0" in text:
+        raise ConfigError(f"The path {text!r} holds a zero byte.")
+    return path
+
+
 def parse_yaml(text: str) -> object:
     """The value that a YAML text holds.
 

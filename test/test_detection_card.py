@@ -14,6 +14,7 @@ from alstm_ros import detection
 from alstm_ros.config import Config
 from alstm_ros.detection.card import ModelCard
 from alstm_ros.detection.decoders import DECODERS, Sample, find_decoder
+from alstm_ros.detection.decoders.yolo import class_names
 from alstm_ros.engines import TensorSpec
 from alstm_ros.errors import AlstmError, ConfigError, ModelError
 from alstm_ros.options import replace
@@ -146,3 +147,11 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
 def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
     with pytest.raises(AlstmError, match="There is no model file"):
         detection.load(config(tmp_path / "none.onnx"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "{0: 'a', 'b': 'c'}", "{[]: 'a'}", "-" * 200_000 + "1", "1" * 100_000, "[" + "'a'," * 200_000],
+)
+def test_names_that_are_none_are_passed_over(text: str) -> None:
+    assert class_names({"names": text}) == ()

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from alstm_ros import cli
 from alstm_ros.config import Config
+from alstm_ros.detection import load
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import replace
-from alstm_ros.parameter_text import assigned, load_config, parse_yaml
+from alstm_ros.parameter_text import assigned, load_config, parse_yaml, user_path
 
 
 def write(folder: Path, text: str) -> Path:
@@ -126,3 +127,13 @@ def test_the_last_assignment_wins() -> None:
 def test_nothing_after_the_equals_sign_is_an_empty_text() -> None:
     """As a shell passes NAME="": `--set association.model=` is tracking by the rules alone."""
     assert assigned(["association.model="], "seed=1") == {"association.model": ""}
+
+
+def test_a_home_folder_that_nobody_has_is_a_sentence() -> None:
+    assert user_path("~/x") == Path.home() / "x"
+    with pytest.raises(ConfigError, match="'~nobody-here/x' names a home folder that is not known"):
+        user_path("~nobody-here/x")
+    with pytest.raises(ConfigError, match="zero byte"):
+        user_path("a\0b")
+    with pytest.raises(ConfigError, match="'~nobody-here/x'"):
+        load(replace(Config(), {"detector.model": "~nobody-here/x"}))

@@ -19,6 +19,7 @@ from alstm_ros.recordings.bag_images import BagImages
 from alstm_ros.recordings.folder import ImageFolder
 from alstm_ros.recordings.frames import FrameSource
 from alstm_ros.recordings.interfaces import typestore
+from alstm_ros.recordings.mot import read_sequence
 from alstm_ros.recordings.natural_order import natural
 from alstm_ros.recordings.sources import SourceOptions, Window, frame_range, open_source
 from alstm_ros.recordings.video import Video
@@ -254,3 +255,11 @@ def test_window_keeps_numbers(tmp_path: Path) -> None:
     window = Window(open_source(write_bag(tmp_path / "bag", range(1, 10))), "4-6")
     assert numbers(window) == [4, 5, 6]
     assert window.length == 3
+
+
+@pytest.mark.parametrize("name", ["../../X", "/etc/X", "..", "a\\b", "x" * 300])
+def test_a_sequence_s_name_is_no_path(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "seqinfo.ini"
+    path.write_text(f"[Sequence]\nname={name}\nframeRate=30\n")
+    with pytest.raises(DataError, match="a name is no path"):
+        read_sequence(path)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from alstm_ros.association.assignment import Match, match
 from alstm_ros.association.associator import Associator, Decision, Refinement
 from alstm_ros.association.common_motion import CommonMotion
+from alstm_ros.association.crowding_limit import limit_crowd
 from alstm_ros.association.frame import FrameContext
 from alstm_ros.association.stamps import StampClock
 from alstm_ros.association.track_table import TrackTable
@@ -113,7 +114,8 @@ class TrackManager:
         """Takes in the detections of one frame, which may be none.
 
         Args:
-            detections: of this frame; boxes that are not finite or have no size are left out.
+            detections: of this frame; boxes that are not finite or have no size are left out, and so is what makes the
+                frame's work boundless (`crowding_limit.py`).
             stamp_ns: the frame's stamp. One well before the last frame's ends every track; one equal to it or a little
                 before it is a second look at the same moment. See StampClock.
             camera_motion: `(2, 3)`, pixels of the previous frame to this one's; None where unknown.
@@ -121,7 +123,7 @@ class TrackManager:
         Returns:
             The detections without those left out, every living track, and what happened to tracks.
         """
-        detections = _usable(detections)
+        detections = limit_crowd(_usable(detections))
         time_ns, anew = self._clock(stamp_ns)
         if anew:
             self._forget()

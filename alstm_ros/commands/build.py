@@ -26,6 +26,7 @@ from alstm_ros.engines.gpu import open_gpu
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.tensorrt_api import Flavour
 from alstm_ros.errors import ConfigError, DependencyError, ModelError
+from alstm_ros.parameter_text import user_path
 
 MODELS = detection.MODELS | {"association": lstm.MODELS["default"]}
 """Names that may be given instead of a path."""
@@ -120,7 +121,7 @@ class Target:
 def _build(name: str, config: Config, target: Target, *, anew: bool) -> dict[str, Any]:
     """Builds one model, tries it where its GPU is here, and reports."""
     flavour, cache, device = target.flavour, target.cache, target.device
-    path = MODELS.get(name) or Path(name).expanduser()
+    path = MODELS.get(name) or user_path(name)
     if not path.is_file():
         raise ModelError(f"There is no model file {path}; known names are {', '.join(sorted(MODELS))}.")
     asked = {"height": config.detector.height, "width": config.detector.width}

@@ -8,6 +8,7 @@ from alstm_ros import engines
 from alstm_ros.config import Config
 from alstm_ros.detection.detector import OnnxDetector
 from alstm_ros.detection.given import GivenDetections
+from alstm_ros.parameter_text import user_path
 
 __all__ = ["MODELS", "GivenDetections", "OnnxDetector", "detections_from", "load"]
 
@@ -39,7 +40,7 @@ def load(config: Config) -> OnnxDetector:
         ConfigError: a parameter does not fit the model.
         DependencyError: the engine's runtime is not installed.
     """
-    path = MODELS.get(config.detector.model) or Path(config.detector.model).expanduser()
+    path = MODELS.get(config.detector.model) or user_path(config.detector.model)
     asked = {"height": config.detector.height, "width": config.detector.width}
     sizes = {name[:length]: size for name, size in asked.items() if size for length in (len(name), 1)}  # or h and w
     engine = engines.load(path, config.engine, sizes)

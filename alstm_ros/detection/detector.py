@@ -154,17 +154,20 @@ class OnnxDetector:
             fit: how the image lies in the network's input.
         """
         config = self._config
-        keep = (found.scores >= config.score_threshold) & (found.classes < len(self.card.classes))
+        keep = (
+            (found.scores >= config.score_threshold) & (found.classes < len(self.card.classes)) & (found.classes >= 0)
+        )
         if config.classes:
             keep &= np.isin(found.classes, [self.card.classes.index(name) for name in config.classes])
         boxes = fit.to_source(found.boxes)
         keep &= (boxes[:, 2] > boxes[:, 0]) & (
             boxes[:, 3] > boxes[:, 1]
         )  # what lies in the padding alone is cut to nothing
+        keep &= np.isfinite(boxes).all(axis=1)
         features = None if found.features is None else found.features[keep]
-        rest = Detections(boxes[keep], found.scores[keep], found.classes[keep].astype(np.int64), features)
-        best = nms(rest.boxes, rest.scores, rest.classes, config.nms_threshold)
-        return rest[best[: config.max_detections]]
+        scores = np.minimum(found.scores[keep], 1)  # no model's number is more than certain
+        rest = Detections(boxes[keep], scores, found.classes[keep].astype(np.int64), features)
+        return rest[nms(rest.boxes, rest.scores, rest.classes, config.nms_threshold, config.max_detections)]
 
     def close(self) -> None:
         """Frees the engine."""

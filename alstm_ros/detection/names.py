@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from alstm_ros.detection.decoders.yolo import class_names
 from alstm_ros.errors import ConfigError
+from alstm_ros.parameter_text import user_path
 
 COCO = (
     "person", "bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "traffic light",
@@ -67,7 +67,7 @@ def asked_names(asked: Sequence[str]) -> tuple[str, ...]:
     """
     if len(asked) != 1 or not asked[0].endswith((".txt", ".names")):
         return tuple(asked)
-    path = Path(asked[0]).expanduser()
+    path = user_path(asked[0])
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -20,6 +20,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from alstm_ros.parameter_text import user_path
+
 LOG = logging.getLogger(__name__)
 
 _MAGIC = b"alstm engine 1\n"
@@ -161,7 +163,7 @@ def open_cache(folder: str = "") -> PlanCache:
         The cache; one in a temporary folder, after a warning, where the wanted one cannot be used.
     """
     try:
-        wanted = (Path(folder).expanduser() if folder else default_folder()) / "engines"
+        wanted = (user_path(folder) if folder else default_folder()) / "engines"
         _make_private(wanted)
         return PlanCache(wanted)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no home folder; ValueError: a NUL in the path

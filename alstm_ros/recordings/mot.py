@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import dataclasses
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,13 @@ def read_sequence(path: Path) -> Sequence:
         raise DataError(f"{path} is no MOTChallenge seqinfo.ini: it has no section [Sequence].")
     facts = part["Sequence"]
     length = _entry(path, facts, "seqLength", MOST_FRAMES)
+    name = facts.get("name") or path.resolve().parent.name
+    if not re.fullmatch(r"[^/\\\x00-\x1f]{1,200}", name) or name in (".", ".."):  # it becomes part of files' names
+        raise DataError(
+            f"{path} names its sequence {name[:200]!r}; a name is no path, and has 200 letters at the most."
+        )
     return Sequence(
-        facts.get("name") or path.resolve().parent.name,
+        name,
         _entry(path, facts, "frameRate", 1e6) or 0.0,
         None if length is None else int(length),
         int(_entry(path, facts, "imWidth", 1e6) or 0),

@@ -16,13 +16,26 @@ LETTERBOX = Preprocess("rgb", "centre", 114, "unit")
 
 def class_names(metadata: Mapping[str, str]) -> tuple[str, ...]:
     """What `names` in the metadata of an Ultralytics export says, such as `{0: 'person'}`; empty if nothing."""
-    try:
-        names = ast.literal_eval(metadata.get("names", ""))
-    except (ValueError, SyntaxError):
+    text = metadata.get("names", "")
+    if len(text) > LONGEST_NAMES:
         return ()
-    if isinstance(names, Mapping):
-        names = [names[key] for key in sorted(names)]
+    try:
+        names = ast.literal_eval(text)
+        if isinstance(names, Mapping):
+            names = [names[key] for key in sorted(names)]
+    except (
+        ValueError,
+        SyntaxError,
+        TypeError,
+        MemoryError,
+        RecursionError,
+    ):  # what a file may bring Python's parser to
+        return ()
     return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
+
+
+LONGEST_NAMES = 500_000
+"""How many characters are read of a file's class names; the 1203 of LVIS have 30,000."""
 
 
 class YoloDecoder:

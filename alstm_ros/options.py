@@ -16,6 +16,8 @@ from alstm_ros.errors import ConfigError
 
 Value = bool | int | float | str | tuple[str, ...] | tuple[int, ...]
 C = TypeVar("C")
+LARGEST = 2**63
+"""Whole numbers from here on are no ROS parameters."""
 
 _KINDS = {
     "bool": (bool, "true or false"),
@@ -98,9 +100,11 @@ class Option:
         for written, meant in self.spellings:
             if type(value) is type(written) and value == written:
                 return meant
-        if wanted is float and isinstance(value, int) and not isinstance(value, bool):
+        if wanted is float and isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST:
             value = float(value)
         if type(value) is not wanted:
+            raise self._refusal(value)
+        if isinstance(value, int) and abs(value) >= LARGEST:
             raise self._refusal(value)
         if isinstance(value, int | float) and not isinstance(value, bool):
             below = self.low is not None and value < self.low

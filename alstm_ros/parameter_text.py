@@ -61,7 +61,7 @@ def parse_yaml(text: str) -> object:
             raise ConfigError("It holds an alias (*name), which the readers of ROS do not take.")
         node = yaml.compose(text, yaml.SafeLoader)
         return None if node is None else _value(node)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise ConfigError(str(error)) from error
 
 

@@ -83,7 +83,7 @@ def test_a_group_made_by_hand_checks_itself() -> None:
         Inner(rate=2)
 
 
-@given(st.integers(1), st.sampled_from(["fast", "slow"]), st.floats(0, 1), st.lists(st.text(), max_size=3))
+@given(st.integers(1, 2**63 - 1), st.sampled_from(["fast", "slow"]), st.floats(0, 1), st.lists(st.text(), max_size=3))
 def test_replace_changes_what_is_named_and_nothing_else(count: int, mode: str, rate: float, names: list[str]) -> None:
     start = Outer()
     changed = replace(start, {"count": count, "inner.names": names, "mode": mode, "inner.rate": rate})

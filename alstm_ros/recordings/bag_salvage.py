@@ -13,6 +13,8 @@ from mcap.exceptions import EndOfFile
 from mcap.records import Channel, Chunk, Message, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 
+DAMAGED = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite raises at a damaged database; its very words may be damaged."""
 Found = tuple[str, str, int, str, bool]
 """Name, type, message count, definition, whether that is IDL: the fields of `bag.Topic`."""
 
@@ -41,11 +43,12 @@ def salvage(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:
 def salvage_topics(path: Path) -> list[Found]:
     """The topics that can be read, with the number of their messages; reads the file through."""
     if path.suffix == ".db3":
-        with contextlib.suppress(sqlite3.Error), _database(path) as database:
-            names = database.execute("SELECT id, name, type FROM topics").fetchall()
+        with contextlib.suppress(*DAMAGED), _database(path) as database:
+            rows = database.execute("SELECT id, name, type FROM topics").fetchall()
+            names = [row for row in rows if isinstance(row[1], str) and isinstance(row[2], str)]
             tally = dict.fromkeys((name for _, name, _ in names), 0)
             for topic, _, _ in _rows(path, []):
-                tally[topic] += 1
+                tally[topic] = tally.get(topic, 0) + 1
             stored = _definitions(database)
             return [(name, kind, tally[name], *stored.get(kind, ("", False))) for _, name, kind in names]
         return []
@@ -118,7 +121,7 @@ def _database(path: Path) -> Iterator[sqlite3.Connection]:
 
 def _definitions(database: sqlite3.Connection) -> dict[str, tuple[str, bool]]:
     """Type to definition and whether that is IDL; rosbag2 stores them since Iron."""
-    with contextlib.suppress(sqlite3.Error):
+    with contextlib.suppress(*DAMAGED):
         rows = database.execute("SELECT topic_type, encoding, encoded_message_definition FROM message_definitions")
         return {kind: (text, encoding == "ros2idl") for kind, encoding, text in rows if isinstance(text, str)}
     return {}
@@ -131,8 +134,8 @@ def _rows(path: Path, losses: list[str]) -> Iterator[tuple[str, int, bytes]]:
             names = dict(database.execute("SELECT id, name FROM topics"))
             # In order of writing: an index over the time may itself be damaged.
             for topic, stamp, data in database.execute("SELECT topic_id, timestamp, data FROM messages ORDER BY rowid"):
-                if topic in names:
+                if isinstance(names.get(topic), str) and isinstance(data, bytes) and isinstance(stamp, int):
                     done += 1
                     yield names[topic], stamp, data
-    except sqlite3.Error as error:
+    except DAMAGED as error:
         losses.append(f"the database is damaged after {done} messages ({error}); what follows is lost.")

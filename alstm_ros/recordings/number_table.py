@@ -65,8 +65,8 @@ def read_table(path: Path, columns: int, *, keyed: bool = False) -> NumberTable:
 
 def _lines(path: Path) -> list[Line]:
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")  # a byte that is no text is no number either
+    except OSError as error:
         raise DataError(f"{path} is no table of numbers: {error}.") from error
     stripped = ((number, line.split("#")[0].strip()) for number, line in enumerate(text.splitlines(), 1))
     return [(number, line) for number, line in stripped if line]

@@ -21,8 +21,10 @@ from alstm_ros.errors import DataError
 from alstm_ros.pipeline import Frame
 from alstm_ros.types import SECOND, Image
 
-RESTART = 1.0
-"""Seconds; a video's clock that goes back by so much has started anew, less is a frame out of its order."""
+RESTART_NS = SECOND
+"""Nanoseconds; a video's clock that goes back by so much has started anew, less is a frame out of its order."""
+DAMAGED = (FFmpegError, IndexError)
+"""What PyAV raises while it reads a damaged file; IndexError is of a stream that begins in its midst."""
 PROBED = 64
 """Packets that are looked at for how a file counts time, before anything is decoded."""
 
@@ -44,10 +46,12 @@ class Video:
         self.problems: list[str] = []
         self._path = path
         try:
-            with av.open(str(path)) as container:
+            with av.open(str(path), metadata_errors="replace") as container:
                 if not container.streams.video:
                     raise DataError(f"{path} holds no video stream.")
                 stream = container.streams.video[0]
+                if stream.codec_context is None:
+                    raise DataError(f"{path} holds a video stream of a codec that FFmpeg here does not know.")
                 self.length: int | None = _shown(stream)
                 rate = float(stream.average_rate or 0)
                 self._clock = _probe(container, stream, 1 / rate if math.isfinite(rate) and rate > 0 else 1 / fps)
@@ -60,7 +64,7 @@ class Video:
         number, clock = 0, _Times(self._clock)
         losses: list[str] = []
         upright = _Upright()
-        with av.open(str(self._path)) as container:
+        with av.open(str(self._path), metadata_errors="replace") as container:
             stream = container.streams.video[0]
             stream.thread_type = "SLICE"  # threads that hold a frame each lose their frames with a damaged one
             reformatter = VideoReformatter()  # one for all: its tables are made once
@@ -114,7 +118,7 @@ def _shown(stream: av.VideoStream) -> int | None:
 def _probe(container: InputContainer, stream: av.VideoStream, period: float) -> _Clock:
     """Looks at the first packets, without decoding them."""
     times: list[int | None] = []
-    with contextlib.suppress(FFmpegError):  # what is damaged is told when it is read
+    with contextlib.suppress(*DAMAGED):  # what is damaged is told when it is read
         packets = islice(container.demux(stream), PROBED)
         times = [packet.pts for packet in packets if packet.size and not packet.is_discard]
     known = [time for time in times if time is not None]
@@ -131,26 +135,29 @@ class _Times:
 
     def __init__(self, clock: _Clock) -> None:
         self._clock = clock
-        self._offset = max(-clock.start, 0.0)  # no stamp lies before zero, where messages have no numbers for it
-        self._last: float | None = None
+        self._period_ns = max(round(clock.period * SECOND), 2)
+        self._offset_ns = max(round(-clock.start * SECOND), 0)  # messages have no numbers for a stamp before zero
+        self._last_ns: int | None = None
         self._first_dts: int | None = None
         self.repaired = 0
         self.restarts = 0
 
     def __call__(self, picture: av.VideoFrame) -> int:
-        time = self._own(picture)
-        if time is None:
-            time = self._clock.start if self._last is None else self._last + self._clock.period
-        elif self._last is None:
-            self._offset = max(-time, 0.0)
-        elif time <= self._last - RESTART:
-            self.restarts += 1
-            self._offset += self._last + self._clock.period - time
-        elif time <= self._last:
-            self.repaired += 1
-            time = self._last + self._clock.period / 2
-        self._last = time
-        return round((time + self._offset) * SECOND)
+        own, last = self._own(picture), self._last_ns
+        if own is None:
+            time_ns = round(self._clock.start * SECOND) if last is None else last + self._period_ns
+        else:
+            time_ns = round(own * SECOND)
+            if last is None:
+                self._offset_ns = max(-time_ns, 0)
+            elif time_ns <= last - RESTART_NS:
+                self.restarts += 1
+                self._offset_ns += last + self._period_ns - time_ns
+            elif time_ns <= last:
+                self.repaired += 1
+                time_ns = last + self._period_ns // 2
+        self._last_ns = time_ns
+        return time_ns + self._offset_ns
 
     def _own(self, picture: av.VideoFrame) -> float | None:
         """What the file says, in seconds."""
@@ -170,8 +177,8 @@ def _decoded(container: InputContainer, stream: av.VideoStream, losses: list[str
     while True:
         try:
             packet = next(packets, None)
-        except FFmpegError as error:
-            losses.append(error.strerror or str(error))
+        except DAMAGED as error:
+            losses.append(getattr(error, "strerror", None) or str(error))
             packet = None
         try:
             yield from packet.decode() if packet is not None else stream.codec_context.decode(None)

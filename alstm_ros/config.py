@@ -179,6 +179,13 @@ class EngineConfig(_Group):
         low=1,
         high=64,
     )
+    build_seconds: int = option(
+        1800,
+        "Seconds after which the process that builds and first runs a TensorRT engine is ended; ONNX Runtime then goes "
+        "on answering.",
+        low=1,
+        high=86400,
+    )
     cache_dir: str = option(
         "",
         "Folder for built TensorRT engines; empty is `alstm_ros` in the user's cache folder ($XDG_CACHE_HOME, "

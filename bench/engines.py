@@ -30,7 +30,7 @@ from alstm_ros import detection
 from alstm_ros.association.learned import associator as lstm
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines import agreement, tensorrt_api, tensorrt_build, tensorrt_graph
-from alstm_ros.engines.accelerated import Job
+from alstm_ros.engines.accelerated import Job, Target
 from alstm_ros.engines.cache import PlanKey, open_cache
 from alstm_ros.engines.failures import DeviceLostError
 from alstm_ros.engines.letterbox_graph import LetterboxRoom, letterbox_inside
@@ -134,7 +134,7 @@ def first_answer(path: Path, folder: Path) -> dict[str, Any]:
 
     def begin(progress: Callable[[float], bool]) -> FastEngine:
         cache = open_cache(str(folder))
-        job.plan(tensorrt_api.find("tensorrt_rtx"), cache, CAPABILITY, "", progress)
+        job.plan(Target(tensorrt_api.find("tensorrt_rtx"), cache, CAPABILITY), progress)
         built.set()
         raise DeviceLostError("There is no GPU here.")
 

@@ -149,7 +149,7 @@ def _gather(a: Attributes, x: Tensor, index: Tensor) -> Tensor:
     axis = a.get("axis", 0) % x.ndim
     flat = index.to(x.device).long().reshape(-1)
     flat = torch.where(flat < 0, flat + x.shape[axis], flat)
-    return x.index_select(axis, flat).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return x.index_select(axis, flat).reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
 def _gather_nd(a: Attributes, x: Tensor, index: Tensor) -> Tensor:

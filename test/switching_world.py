@@ -75,7 +75,7 @@ class World:
         monkeypatch.setattr(tensorrt_api, "find", lambda *_: flavour)
 
         def build(_: object, model: tensorrt_graph.PreparedModel, *__: object) -> Plan:
-            return Plan(model.onnx, model.layers, strongly_typed=True)
+            return Plan(model.onnx, model.layers)
 
         monkeypatch.setattr(tensorrt_build, "build", build)
 

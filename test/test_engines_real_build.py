@@ -34,7 +34,7 @@ def test_frames_are_answered_while_tensorrt_rtx_really_builds(tmp_path: Path) ->
     flavour, finished = tensorrt_api.find("tensorrt_rtx"), threading.Event()
 
     def start(progress: Callable[[float], bool]) -> FastEngine:
-        job.plan(flavour, open_cache(str(tmp_path)), (8, 6), "", progress)
+        job.plan(accelerated.Target(flavour, open_cache(str(tmp_path)), (8, 6)), progress)
         finished.set()
         raise DeviceLostError("There is no GPU here.")
 
@@ -48,7 +48,7 @@ def test_frames_are_answered_while_tensorrt_rtx_really_builds(tmp_path: Path) ->
     assert answers > 10
     assert len(fractions) > 3
     engine.close()
-    found = job.plan(flavour, open_cache(str(tmp_path)), (8, 6), "", lambda _: True)
+    found = job.plan(accelerated.Target(flavour, open_cache(str(tmp_path)), (8, 6)), lambda _: True)
     assert found.cached
     assert found.key.gpu == ""  # portable within its compute capability
 
@@ -66,7 +66,7 @@ def test_a_program_that_ends_during_a_build_ends_well(tmp_path: Path) -> None:
         job = accelerated.Job(model, config, fallback.inputs, fallback.outputs, {{}}, ("tensorrt_rtx",))
         flavour = tensorrt_api.find("tensorrt_rtx")
         def start(progress):
-            return job.plan(flavour, open_cache({str(tmp_path)!r}), (8, 6), "", progress)
+            return job.plan(accelerated.Target(flavour, open_cache({str(tmp_path)!r}), (8, 6)), progress)
         engine = switching.SwitchingEngine(fallback, start, status.EngineStatus("tensorrt_rtx", "fp16"))
         while not engine.status.progress:
             pass

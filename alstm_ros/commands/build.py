@@ -7,7 +7,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,14 @@ from alstm_ros.association.learned import associator as lstm
 from alstm_ros.commands.common import add_config, config_from, print_json
 from alstm_ros.config import Config
 from alstm_ros.engines import tensorrt_api
-from alstm_ros.engines.accelerated import Built, Job
-from alstm_ros.engines.cache import PlanCache, open_cache
+from alstm_ros.engines.accelerated import Built, Job, Target
+from alstm_ros.engines.cache import open_cache
 from alstm_ros.engines.device import DeviceInfo
 from alstm_ros.engines.failures import EngineFailure
 from alstm_ros.engines.gpu import open_gpu
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.tensorrt_api import Flavour
+from alstm_ros.engines.trial import Trial
 from alstm_ros.errors import ConfigError, DependencyError, ModelError
 from alstm_ros.parameter_text import user_path
 
@@ -45,7 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="8.6",
         help="compute capability to build for on a machine without that GPU; TensorRT-RTX only",
     )
-    parser.add_argument("--anew", action="store_true", help="build even what the cache has")
+    parser.add_argument(
+        "--again",
+        "--anew",
+        action="store_true",
+        help="build even what the cache has, and what an earlier build died of",
+    )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
     add_config(parser)
 
@@ -61,11 +67,12 @@ def run(args: argparse.Namespace) -> int:
     """
     config = config_from(args)
     flavour = tensorrt_api.find()
-    device, capability = _target(args.capability, flavour, config)
     cache = open_cache(config.engine.cache_dir)
+    device, capability = _target(args.capability, flavour, config)
+    target = Target(flavour, cache, capability) if device is None else Target.here(flavour, cache, device)
     reports = []
     for name in args.models or [config.detector.model]:
-        report = _build(name, config, Target(flavour, cache, device, capability), anew=args.anew)
+        report = _build(name, config, target, anew=args.again)
         reports.append(report)
         sys.stderr.write(_text(report))
     if args.json:
@@ -101,58 +108,40 @@ def _target(asked: str | None, flavour: Flavour, config: Config) -> tuple[Device
     return info, info.capability
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What engines are built for.
-
-    Attributes:
-        flavour: the TensorRT that builds.
-        cache: where they are kept.
-        device: the GPU here; None where they are for another machine.
-        capability: the compute capability to build for.
-    """
-
-    flavour: Flavour
-    cache: PlanCache
-    device: DeviceInfo | None
-    capability: tuple[int, int]
-
-
 def _build(name: str, config: Config, target: Target, *, anew: bool) -> dict[str, Any]:
-    """Builds one model, tries it where its GPU is here, and reports."""
-    flavour, cache, device = target.flavour, target.cache, target.device
+    """Builds one model in a process of its own, which tries it where its GPU is here, and reports."""
     path = MODELS.get(name) or user_path(name)
     if not path.is_file():
         raise ModelError(f"There is no model file {path}; known names are {', '.join(sorted(MODELS))}.")
     asked = {"height": config.detector.height, "width": config.detector.width}
     reference = OnnxRuntimeEngine(path, config.engine)
     sizes = {axis: size for axis, size in asked.items() if size}
-    job = Job(path, config.engine, reference.inputs, reference.outputs, sizes, (flavour.name,))
+    trial = Trial(Job(path, config.engine, reference.inputs, reference.outputs, sizes, (target.flavour.name,)))
     start = time.monotonic()
     with tqdm(desc=path.name, total=1.0, bar_format="{desc}: {percentage:3.0f} % |{bar}|", leave=False, delay=1) as bar:
-        built = job.plan(flavour, cache, target.capability, device.name if device else "", _drawing(bar), anew=anew)
+        built = trial.build(target, _drawing(bar), anew=anew)
     seconds = time.monotonic() - start
-    report = _report(path, built, cache, flavour, seconds)
-    if device is not None:
+    report = _report(path, built, target, seconds)
+    if target.gpu:
         start = time.monotonic()
-        engine = job.start(lambda _: True)
-        report |= {"gpu": device.name, "load_seconds": round(time.monotonic() - start, 3)}
+        engine = trial.start(lambda _: True)
+        report |= {"gpu": target.gpu, "load_seconds": round(time.monotonic() - start, 3)}
         report["layers"] = engine.status.layers or report["layers"]
         engine.close()
     reference.close()
     return report
 
 
-def _report(path: Path, built: Built, cache: PlanCache, flavour: Flavour, seconds: float) -> dict[str, Any]:
+def _report(path: Path, built: Built, target: Target, seconds: float) -> dict[str, Any]:
     return {
         "model": str(path),
-        "engine": str(cache.path(built.key)),
+        "engine": str(target.cache.path(built.key)),
         "from_cache": built.cached,
         "bytes": len(built.data),
         "seconds": round(seconds, 3),
         "shapes": built.profile.key,
         "layers": {group: dict(counts) for group, counts in built.layers.items()},
-        "key": asdict(built.key) | {"runtime": flavour.name},
+        "key": asdict(built.key) | {"runtime": target.flavour.name},
     }
 
 

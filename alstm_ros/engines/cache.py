@@ -114,6 +114,59 @@ class PlanCache:
         self._forget_oldest()
         return True
 
+    def prove(self, key: PlanKey, here: PlanKey) -> None:
+        """Keeps that the stored engine of a key has been loaded and run on this machine, without harm to its process.
+
+        Args:
+            key: of the engine.
+            here: the key with this machine's GPU and driver.
+        """
+        self._note(here, "proven", self._checksum(key))
+
+    def proven(self, key: PlanKey, here: PlanKey) -> bool:
+        """Whether the engine that is stored now has been loaded and run on this machine."""
+        noted = self._noted(here, "proven")
+        return noted is not None and noted == self._checksum(key) != ""
+
+    def refuse(self, here: PlanKey, reason: str) -> None:
+        """Keeps that a process died of this engine on this machine, and how."""
+        self._note(here, "refused", reason)
+
+    def refusal(self, here: PlanKey) -> str | None:
+        """How a process died of this engine on this machine; None where none did."""
+        return self._noted(here, "refused")
+
+    def forgive(self, here: PlanKey) -> None:
+        """Forgets what `refuse` keeps."""
+        with suppress(OSError):
+            self.path(here).with_suffix(".refused").unlink()
+
+    def _note(self, here: PlanKey, kind: str, text: str) -> None:
+        path = self.path(here).with_suffix(f".{kind}")
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")
+        try:
+            _write(unfinished, asdict(here), text.encode())
+            os.replace(unfinished, path)  # noqa: PTH105  # as in `store`
+        except OSError as error:
+            LOG.warning("What became of the engine cannot be kept as %s (%s).", path, error)
+
+    def _noted(self, here: PlanKey, kind: str) -> str | None:
+        path = self.path(here).with_suffix(f".{kind}")
+        try:
+            return _read(path, asdict(here)).decode()
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            LOG.warning("%s is not used: %s", path, error)
+            return None
+
+    def _checksum(self, key: PlanKey) -> str:
+        """SHA-256 of the stored engine's file, empty where there is none."""
+        try:
+            return hashlib.sha256(self.path(key).read_bytes()).hexdigest()
+        except OSError:
+            return ""
+
     @contextmanager
     def lock(self, key: PlanKey, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Holds back every other process and thread that wants to build the same engine.
@@ -144,6 +197,10 @@ class PlanCache:
             for path in entries[_KEEP:]:
                 path.unlink()
                 path.with_suffix(".lock").unlink(missing_ok=True)
+            for kind in ("proven", "refused"):  # small, but no key may ever ask for them again
+                notes = sorted(self.folder.glob(f"*.{kind}"), key=lambda path: path.stat().st_mtime, reverse=True)
+                for path in notes[_KEEP:]:
+                    path.unlink()
 
 
 def default_folder() -> Path:

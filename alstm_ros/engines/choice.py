@@ -14,6 +14,7 @@ from alstm_ros.engines.engine import Engine
 from alstm_ros.engines.failures import EngineFailure
 from alstm_ros.engines.status import EngineStatus, title
 from alstm_ros.engines.switching import FastEngine, Start, SwitchingEngine
+from alstm_ros.engines.trial import Trial
 from alstm_ros.errors import AlstmError, DependencyError
 
 LOG = logging.getLogger(__name__)
@@ -39,7 +40,7 @@ def accelerate(path: Path, config: EngineConfig, fallback: Engine, sizes: Mappin
     job = Job(path, config, fallback.inputs, fallback.outputs, dict(sizes or {}))
     ways: dict[str, Start] = {}
     if config.runtime in {"auto", "tensorrt"} and tensorrt_api.installed():
-        ways["tensorrt"] = job.start
+        ways["tensorrt"] = Trial(job).start
     if config.runtime in {"auto", "cuda"} and onnxruntime_cuda.offered():
         ways["onnxruntime_cuda"] = lambda progress: _cuda(path, config, job.sizes, progress)
     if not ways:

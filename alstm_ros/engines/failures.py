@@ -34,6 +34,12 @@ class DisagreementError(EngineFailure):
     lasting = True
 
 
+class CrashedError(EngineFailure):
+    """The process in which an engine was tried died, or was ended because it took too long."""
+
+    lasting = True
+
+
 class DeviceLostError(EngineFailure):
     """The GPU is gone, was reset, or reports an error after which its context is unusable."""
 
@@ -60,7 +66,7 @@ def from_log(what: str, lines: Sequence[str]) -> EngineFailure:
         lines: the errors that it logged, oldest first.
     """
     text = " ".join(lines)
-    reason = _shorten(lines[-1]) if lines else "it gave no reason"
+    reason = _shorten(lines[0]) if lines else "it gave no reason"  # what follows is most often its consequence
     if re.search(_MEMORY, text, re.IGNORECASE):
         return DeviceMemoryError(f"{what}: the GPU has not enough free memory ({reason}).")
     if re.search(_DEVICE, text):

@@ -68,25 +68,36 @@ class Flavour:
         return self.name == "tensorrt_rtx"
 
     def errors(self) -> list[str]:
-        """The errors logged since the last call, oldest first."""
+        """The errors logged since the last call, oldest first; the warnings where there was no error.
+
+        TensorRT 8.6 tells of some failures, such as a CUDA that cannot be initialised, as a warning alone.
+        """
         found: list[str] = self.logger.errors.take()
         return found
 
 
+_KEPT = 20
+"""This many of the first errors and warnings are kept: what comes later is most often their consequence."""
+
+
 @dataclass(slots=True)
 class _Errors:
-    """The last errors that TensorRT logged; its calls return None or False and say why only in the log."""
+    """The first errors and warnings that TensorRT logged; its calls return None or False and say why only there."""
 
     lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def add(self, line: str) -> None:
+    def add(self, line: str, *, warning: bool = False) -> None:
         with self.lock:
-            self.lines = [*self.lines[-19:], line]
+            kept = self.warnings if warning else self.lines
+            if len(kept) < _KEPT:
+                kept.append(line)
 
     def take(self) -> list[str]:
         with self.lock:
-            lines, self.lines = self.lines, []
+            lines, self.lines = self.lines or self.warnings, []
+            self.warnings = []
         return lines
 
 
@@ -142,8 +153,8 @@ def _logger(module: Any) -> Any:
             self.errors = errors
 
         def log(self, level: Any, message: str) -> None:
-            if level in {severity.INTERNAL_ERROR, severity.ERROR}:
-                errors.add(message)
+            if level in {severity.INTERNAL_ERROR, severity.ERROR, severity.WARNING}:
+                errors.add(message, warning=level == severity.WARNING)
             if level != severity.VERBOSE:
                 LOG.debug("%s", message)  # what matters to a user comes as a sentence of ours
 

@@ -17,6 +17,10 @@ Progress = Callable[[float], bool]
 """Called with 0..1, never falling; its answer is whether to go on."""
 
 
+_UNTYPED = {"CAST", "CONSTANT", "SHAPE", "FILL", "IDENTITY", "ASSERTION", "CONDITION"}
+"""Layers that say themselves what they write: TensorRT 8.6 fails an assertion where a type is set on one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A built engine.
@@ -25,12 +29,10 @@ class Plan:
         data: what TensorRT loads.
         layers: TensorRT's kind of layer to type to how many, such as `{"convolution": {"fp16": 88}}`. In a strongly
             typed network this is what runs; else what was asked for.
-        strongly_typed: whether the types are binding.
     """
 
     data: bytes
     layers: Mapping[str, Mapping[str, int]]
-    strongly_typed: bool
 
 
 def build(
@@ -85,7 +87,7 @@ def build(
     if memory is None:
         raise failures.from_log(f"{_name(flavour)} cannot build the model", flavour.errors())
     progress(1.0)
-    return Plan(bytes(memory), _layers(trt, network), strong)
+    return Plan(bytes(memory), _layers(trt, network))
 
 
 def _name(flavour: Flavour) -> str:
@@ -134,6 +136,8 @@ def _set_precision(trt: Any, network: Any, config: Any, precision: str, *, stron
     config.set_flag(flags.PREFER_PRECISION_CONSTRAINTS)
     for index in range(network.num_layers):
         layer = network.get_layer(index)
+        if str(layer.type).rpartition(".")[2] in _UNTYPED:
+            continue
         kinds = [layer.get_output(place).dtype for place in range(layer.num_outputs)]
         if kinds and all(kind in {trt.float32, trt.float16} for kind in kinds):
             layer.precision = kinds[0]

@@ -6,24 +6,70 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import NamedTuple
 
+from alstm_ros import __version__
 from alstm_ros.dependencies import how_to_install
 from alstm_ros.errors import AlstmError
 
+
+class Command(NamedTuple):
+    """One subcommand.
+
+    Attributes:
+        module: imported when the command is called.
+        text: what `alstm --help` says of it.
+        example: a call of it, as its own help shows it.
+    """
+
+    module: str
+    text: str
+    example: str
+
+
 COMMANDS = {
-    "track": (
+    "track": Command(
         "alstm_ros.commands.track",
         "track objects in bags, videos, folders of images, detection files",
+        "alstm track drive.mcap --output tracks.jsonl --output tracks.mp4",
     ),
-    "evaluate": ("alstm_ros.commands.evaluate", "score tracks against ground truth; compare two runs"),
-    "export-labels": ("alstm_ros.commands.export_labels", "write tracks as labels for a person to correct"),
-    "train": ("alstm_ros.commands.train", "teach the Association LSTM"),
-    "tune": ("alstm_ros.commands.tune", "search for parameters that suit your recordings"),
-    "bootstrap": ("alstm_ros.commands.bootstrap", "make training pairs from recordings that nobody labelled"),
-    "export": ("alstm_ros.commands.export", "make a third-party detector a file that describes itself"),
-    "build": ("alstm_ros.commands.build", "build TensorRT engines ahead of time"),
+    "evaluate": Command(
+        "alstm_ros.commands.evaluate",
+        "score tracks against ground truth; compare two runs",
+        "alstm evaluate tracks.jsonl --gt truth/drive --report report.html",
+    ),
+    "export-labels": Command(
+        "alstm_ros.commands.export_labels",
+        "write tracks as labels for a person to correct",
+        "alstm export-labels tracks.jsonl --images drive.mcap --every 30 --output labels.json",
+    ),
+    "train": Command(
+        "alstm_ros.commands.train",
+        "teach the Association LSTM",
+        "alstm train --from pairs --output fine-tuned",
+    ),
+    "tune": Command(
+        "alstm_ros.commands.tune",
+        "search for parameters that suit your recordings",
+        "alstm tune drives/* --gt truth --budget 30m --output tuned.yaml",
+    ),
+    "bootstrap": Command(
+        "alstm_ros.commands.bootstrap",
+        "make training pairs from recordings that nobody labelled",
+        "alstm bootstrap drives/* --stitch --output pairs",
+    ),
+    "export": Command(
+        "alstm_ros.commands.export",
+        "make a third-party detector a file that describes itself",
+        "alstm export yolox_nano.onnx --licence Apache-2.0 --output detector.onnx",
+    ),
+    "build": Command(
+        "alstm_ros.commands.build",
+        "build TensorRT engines ahead of time",
+        "alstm build default association",
+    ),
 }
-"""Name to module, imported when the command is called, and what `alstm --help` says of it."""
+"""The subcommands by name."""
 
 FAILED = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -39,16 +85,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 done but with something to look at, 2 refused, 130 interrupted.
     """
     parser = argparse.ArgumentParser(prog="alstm", description="Track objects in recordings and judge the tracks.")
-    known = "\n".join(f"  {name:<14} {text}" for name, (_, text) in COMMANDS.items())
+    known = "\n".join(f"  {name:<14} {command.text}" for name, command in COMMANDS.items())
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = f"commands:\n{known}\n\n'alstm COMMAND --help' tells more."
+    parser.add_argument("--version", action="version", version=f"alstm {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="what to do, see below")
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:
+        parser.print_help()
+        return 0
     name = parser.parse_args(given[:1]).command
-    module_name, text = COMMANDS[name]
+    module_name, text, example = COMMANDS[name]
     try:
         module = importlib.import_module(module_name)
-        command = argparse.ArgumentParser(prog=f"alstm {name}", description=f"{text[0].upper()}{text[1:]}.")
+        command = argparse.ArgumentParser(
+            prog=f"alstm {name}",
+            description=f"{text[0].upper()}{text[1:]}.",
+            epilog=f"example: {example}",
+        )
         module.add_arguments(command)
         code: int = module.run(command.parse_intermixed_args(given[1:]))
     except AlstmError as error:

@@ -279,8 +279,8 @@ class TrackManager:
 
 
 def _usable(detections: Detections) -> Detections:
-    """The detections whose boxes are finite and have a size, and whose scores are numbers."""
+    """The detections whose boxes are finite and have a size, whose scores are numbers, and whose class is one."""
     boxes = detections.boxes
     good = (np.abs(boxes) < _ENDLESS).all(axis=1) & np.isfinite(detections.scores)  # false for NaN, too
-    good &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    good &= (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1]) & (detections.classes >= 0)
     return detections if good.all() else detections[good]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import functools
 import operator
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from alstm_ros.commands.common import add_config, add_jobs, config_from, print_json
+from alstm_ros.commands.common import add_cache, add_config, add_jobs, cache_from, config_from, print_json
 from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.errors import DataError
@@ -62,9 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--fps", type=float, help="frames a second of a folder of images (default: its seqinfo.ini's or 30)"
     )
-    parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where detections are kept (default: the user's cache)"
-    )
+    add_cache(parser)
     parser.add_argument("--json", action="store_true", help="print what was made as one JSON object")
     add_config(parser)
     add_jobs(parser)
@@ -102,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
         0, or 1 where something could not be read.
     """
     config = config_from(args)
-    cache = args.cache or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alstm_ros" / "detections"
+    cache = cache_from(args)
     paths: dict[str, Path] = {}
     for path in args.source:
         if name_of(path) in paths:

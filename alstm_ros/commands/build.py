@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="build even what the cache has, and what an earlier build died of",
     )
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
-    add_config(parser)
+    add_config(parser, model=False)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -10,18 +10,23 @@ from pathlib import Path
 from typing import Any
 
 from alstm_ros.config import Config
+from alstm_ros.engines.cache import default_folder
 from alstm_ros.options import replace
 from alstm_ros.parameter_text import NODE, assigned, load_config
 
 
-def add_config(parser: argparse.ArgumentParser) -> None:
-    """Adds `--config` and `--set`."""
+def add_config(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
+    """Adds `--config`, `--node`, `--set` and, unless the command has a model of its own, `--model`."""
     parser.add_argument(
         "--config", type=Path, metavar="YAML", help="the node's parameter file ('/**: ros__parameters:')"
     )
     parser.add_argument(
         "--node", default=NODE, help="whose parameters of that file, such as /robot1/alstm (default: %(default)s)"
     )
+    if model:
+        parser.add_argument(
+            "--model", dest="detector_model", metavar="MODEL", help="the detector; short for --set detector.model=MODEL"
+        )
     parser.add_argument(
         "--set",
         action="append",
@@ -33,13 +38,28 @@ def add_config(parser: argparse.ArgumentParser) -> None:
 
 
 def config_from(args: argparse.Namespace) -> Config:
-    """The config that the two options describe.
+    """The config that these options describe.
 
     Raises:
         ConfigError: the file or a parameter is refused.
     """
     config = load_config(args.config, node=args.node) if args.config else Config()
+    if getattr(args, "detector_model", None):
+        config = replace(config, {"detector.model": args.detector_model})
     return replace(config, assigned(args.changes, "tracks.birth_score=0.6"))
+
+
+def add_cache(parser: argparse.ArgumentParser) -> None:
+    """Adds `--cache`."""
+    parser.add_argument(
+        "--cache", type=Path, metavar="DIR", help="where detections are kept (default: the user's cache)"
+    )
+
+
+def cache_from(args: argparse.Namespace) -> Path:
+    """The folder that `--cache` names, or the usual one."""
+    chosen: Path = args.cache or default_folder() / "detections"
+    return chosen
 
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:

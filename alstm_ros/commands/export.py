@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--licence", default="", help="of the weights, for the file's metadata")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
-    add_config(parser)
+    add_config(parser, model=False)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -73,6 +73,28 @@ def _rate(stamps_ns: np.ndarray) -> float:
     return float(round(SECOND / max(float(np.median(np.diff(stamps_ns))), 1.0), 3))
 
 
+def _check(args: argparse.Namespace, sparse: SparseLabels, number: int, frame: Frame) -> None:
+    """Looks whether an image can be that of a labelled frame.
+
+    Raises:
+        DataError: its stamp or its size says that it is of another recording.
+    """
+    labels = sparse.labels
+    if len(labels.stamps_ns) >= number and labels.stamps_ns[number - 1] != frame.stamp_ns:
+        raise DataError(
+            f"{args.images} is another recording: its frame {number} is stamped {frame.stamp_ns} ns, that of "
+            f"{args.tracks} {labels.stamps_ns[number - 1]} ns."
+        )
+    height, width = frame.image.shape[:2]
+    boxes = labels.boxes[labels.frames == number]
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    if ((centres < 0) | (centres > (width, height))).any():
+        raise DataError(
+            f"{args.images} is another recording: its frame {number} has {width}x{height} pixels, and a box of "
+            f"{args.tracks} lies outside."
+        )
+
+
 def _write_images(args: argparse.Namespace, sparse: SparseLabels, folder: Path) -> tuple[SparseLabels, list[int]]:
     """Writes the labelled frames' images; returns the labels with the images' size, and the frames without one."""
     wanted = set(sparse.frames.tolist())
@@ -81,6 +103,7 @@ def _write_images(args: argparse.Namespace, sparse: SparseLabels, folder: Path) 
     for number, frame in open_source(args.images, SourceOptions(args.topic)):
         if number in wanted and isinstance(frame, Frame):
             height, width = frame.image.shape[:2]
+            _check(args, sparse, number, frame)
             _, data = cv2.imencode(".jpg", frame.image, [cv2.IMWRITE_JPEG_QUALITY, 92])
             with PartFile(folder / image_name(number)) as file:
                 file.part.write_bytes(bytes(data))

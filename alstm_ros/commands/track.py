@@ -104,6 +104,8 @@ def run(args: argparse.Namespace) -> int:
     for replayed in run_all(track_one, jobs, args.jobs, args.dask):
         done.append(replayed)
         _tell(replayed)
+        if not args.output and not args.json:
+            sys.stdout.write(_table(replayed))
         if replayed.interrupted:
             break
     if args.json:
@@ -175,11 +177,21 @@ def _jobs(args: argparse.Namespace) -> list[TrackJob]:
     ]
 
 
+def _table(done: Replayed) -> str:
+    """Who was seen when, one line an object."""
+    rows = [("id", "class", "first frame", "last frame", "frames")]
+    rows += [(one.id, one.name, str(one.first), str(one.last), str(one.frames)) for one in done.seen]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "".join("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + "\n" for row in rows)
+
+
 def _tell(done: Replayed) -> None:
     speed = done.frames / done.seconds if done.seconds > 0 else 0.0
     stopped = ", interrupted" if done.interrupted else ""
     lines = [f"{done.name}: {done.frames} frames, {done.objects} objects, {speed:.1f} frames/s{stopped}"]
     lines += [f"  wrote {path}" for path in done.outputs]
+    if not done.outputs:
+        lines.append("  wrote nothing; --output keeps the tracks")
     lines += [f"  note: {note}" for note in done.notes]
     lines += [f"  problem: {problem}" for problem in done.problems]
     sys.stderr.write("\n".join(lines) + "\n")

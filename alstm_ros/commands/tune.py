@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
 import re
 import sys
 from pathlib import Path
 
 import yaml
 
-from alstm_ros.commands.common import add_config, config_from, print_json
+from alstm_ros.commands.common import add_cache, add_config, cache_from, config_from, print_json
 from alstm_ros.config import Config
 from alstm_ros.detection import load as load_detector
 from alstm_ros.errors import ConfigError, DataError
@@ -54,9 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fps", type=float, help="frames a second of a folder of images (default: its seqinfo.ini's or 30)"
     )
     parser.add_argument("--frames", default="", metavar="A-B", help="score only these; halves as for 'alstm track'")
-    parser.add_argument(
-        "--cache", type=Path, metavar="DIR", help="where detections are kept (default: the user's cache)"
-    )
+    add_cache(parser)
     parser.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
     add_config(parser)
 
@@ -69,6 +66,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if not 0 < args.holdout < 1:
         raise ConfigError(f"--holdout is {args.holdout:g}; it must lie between 0 and 1.")
+    if args.trials is not None and args.trials < 1:
+        raise ConfigError(f"--trials is {args.trials}; it must be at least 1.")
     seconds = parse_time(args.budget) if args.budget else None
     trials = args.trials if args.trials or seconds else 50
     config = config_from(args)
@@ -107,7 +106,7 @@ def parse_time(text: str) -> float:
 
 
 def _tasks(args: argparse.Namespace, config: Config) -> list[TuningTask]:
-    folder = args.cache or Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "alstm_ros" / "detections"
+    folder = cache_from(args)
     paths: dict[str, Path] = {}
     for path in args.source:
         if name_of(path) in paths:

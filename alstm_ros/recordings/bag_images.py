@@ -12,6 +12,8 @@ from alstm_ros.pipeline import Frame
 from alstm_ros.recordings.bag import Bag, Message
 from alstm_ros.types import SECOND
 
+DEPTHS = ("16UC1", "32FC1")
+"""Encodings of depth images (REP 118); a thermal camera sends 16UC1, too, but not on a topic that is called depth."""
 IMAGE = "sensor_msgs/msg/Image"
 COMPRESSED = "sensor_msgs/msg/CompressedImage"
 
@@ -34,8 +36,9 @@ def choose_topic(bag: Bag, wanted: str, types: tuple[str, ...], what: str) -> st
     fitting = [topic.name for topic in bag.topics if topic.type in types]
     listed = ", ".join(fitting)
     if wanted:
-        if wanted in fitting:
-            return wanted
+        for name in (wanted, f"{wanted}/compressed"):  # as image_transport names it, and as the node finds it
+            if name in fitting:
+                return name
         there = f"its {what} topics are {listed}" if fitting else f"it holds no {what} topic"
         raise DataError(f"The bag {bag.path} has no {what} topic '{wanted}'; {there}.")
     if len(fitting) == 1:
@@ -102,6 +105,10 @@ class BagImages:
             if self._compressed:
                 image = decode_compressed(fields.data, fields.format)
             else:
+                if fields.encoding in DEPTHS and "depth" in self.topic:
+                    raise DataError(
+                        f"{self.topic} holds depths ({fields.encoding}), not pictures."
+                    )  # told with the others
                 size = fields.height, fields.width, fields.step, fields.is_bigendian
                 image = decode(fields.data, fields.encoding, *size)
             return Frame(image, stamp_of(fields.header, message.log_ns), frame_id=fields.header.frame_id)

@@ -56,6 +56,25 @@ class Step:
                 yield number, frame, found
 
 
+@dataclass(slots=True)
+class SeenObject:
+    """One object of a recording.
+
+    Attributes:
+        id: as it is published.
+        name: its class when it was last seen.
+        first: the first frame in which it was published.
+        last: the last one.
+        frames: in how many it was.
+    """
+
+    id: str
+    name: str
+    first: int
+    last: int
+    frames: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Replayed:
     """What a replay did.
@@ -69,6 +88,7 @@ class Replayed:
         interrupted: whether the user stopped it.
         outputs: the files that were written.
         notes: one sentence for each thing beside the source that was left.
+        seen: the objects that were published, in the order of their ids; empty where they are in the outputs.
     """
 
     name: str
@@ -79,6 +99,7 @@ class Replayed:
     interrupted: bool
     outputs: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    seen: tuple[SeenObject, ...] = ()
 
 
 @contextlib.contextmanager
@@ -158,7 +179,7 @@ def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, 
     Raises:
         DataError: an output cannot be written, or the source gave no frame at all.
     """
-    seen: set[int] = set()
+    seen: dict[int, SeenObject] = {}
     start, frames, clock = time.monotonic(), 0, StampClock()
     with (
         open_sinks(outputs, info) as sinks,
@@ -171,7 +192,7 @@ def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, 
             result = step.track(frame, found)
             for sink in sinks:
                 sink.write(number, frame, result)
-            seen.update(result.tracks.ids[result.tracks.published].tolist())
+            _see(seen, number, result, info)
             frames += 1
             progress.update()
             if stopped():
@@ -186,4 +207,13 @@ def replay(source: FrameSource, step: Step, outputs: list[Path], info: RunInfo, 
         (*source.problems, *clock.sentences(source.name)),
         stopped(),
         tuple(str(path) for path in outputs),
+        seen=() if outputs else tuple(seen[key] for key in sorted(seen)),
     )
+
+
+def _see(seen: dict[int, SeenObject], number: int, result: FrameResult, info: RunInfo) -> None:
+    """Notes the objects that one frame publishes."""
+    shown = result.tracks.published
+    for key, index in zip(result.tracks.ids[shown].tolist(), result.tracks.classes[shown].tolist(), strict=True):
+        one = seen.setdefault(key, SeenObject(f"{info.id_prefix}{key}", "", number, number))
+        one.name, one.last, one.frames = info.classes[index], number, one.frames + 1

@@ -91,6 +91,10 @@ class Window:
         """
         self._source = source
         self._first, self._last = frame_range(frames, source.length)
+        if self._first > self._last or (source.length is not None and self._first > source.length):
+            raise DataError(
+                f"--frames {frames} asks for no frame of {source.name}, which has {source.length or 'fewer'}."
+            )
         self.name = source.name
 
     @property

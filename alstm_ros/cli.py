@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -104,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             epilog=f"example: {example}",
         )
         module.add_arguments(command)
-        code: int = module.run(command.parse_intermixed_args(given[1:]))
+        args = command.parse_intermixed_args(given[1:])
+        args.command_line = shlex.join(["alstm", *given])
+        code: int = module.run(args)
     except AlstmError as error:
         sys.stderr.write(f"alstm {name}: {error}\n")
         return FAILED

@@ -133,3 +133,14 @@ def test_depths_are_no_pictures(
             writer.write(connection, stamp(number), store.serialize_cdr(image, kind))
     assert alstm("track", tmp_path / "bag", "--output", tmp_path / "x.txt") == 2
     assert f"/camera/depth/image_raw holds depths ({encoding}), not pictures." in capsys.readouterr().err
+
+
+def test_a_report_says_how_it_was_made(tmp_path: Path) -> None:
+    labels = walk(12, {1: (1, 12)})
+    found = write_text(tmp_path / "x.txt", labels)
+    truth = write_text(tmp_path / "gt.txt", labels, truth=True)
+    given = ("evaluate", found, "--gt", truth, "--report", tmp_path / "r.html")
+    assert alstm(*given) == 0
+    page = (tmp_path / "r.html").read_text(encoding="utf-8")
+    for text in (str(found), str(truth), f"alstm evaluate {found} --gt {truth}", f"alstm {__version__}", " UTC"):
+        assert text in page

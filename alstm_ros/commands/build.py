@@ -24,6 +24,7 @@ from alstm_ros.engines.device import DeviceInfo
 from alstm_ros.engines.failures import EngineFailure
 from alstm_ros.engines.gpu import open_gpu
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
+from alstm_ros.engines.status import format_layers
 from alstm_ros.engines.tensorrt_api import Flavour
 from alstm_ros.engines.trial import Trial
 from alstm_ros.errors import ConfigError, DependencyError, ModelError
@@ -149,16 +150,12 @@ def _text(report: Mapping[str, Any]) -> str:
     """The report for people."""
     key = report["key"]
     how = "was built before" if report["from_cache"] else f"built in {report['seconds']:.1f} s"
-    layers = ", ".join(
-        f"{group} {' + '.join(f'{count} {kind}' for kind, count in counts.items())}"
-        for group, counts in report["layers"].items()
-    )
     lines = [
         f"{Path(report['model']).name}: {how}, {report['bytes'] / 1e6:.1f} MB",
         f"  {key['runtime']} {key['version']}, {key['precision']}, compute capability {key['capability']}"
         + (f", {report['gpu']}, loaded and run in {report['load_seconds']:.1f} s" if "gpu" in report else ""),
         f"  shapes {report['shapes']}",
-        f"  layers {layers}",
+        f"  layers {format_layers(report['layers'])}",
         f"  engine {report['engine']}",
     ]
     return "\n".join(lines) + "\n"

@@ -7,10 +7,12 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from pathlib import Path
 
 import numpy as np
 
+from alstm_ros import __version__
 from alstm_ros.commands.common import add_jobs, print_json
 from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.evaluation.compare import Difference, gains, paired_bootstrap, parse_requirements
@@ -145,7 +147,10 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(table([*scores, everything] if len(scores) > 1 else scores))
         sys.stdout.write(comparison(differences))
     if args.report:
-        outcome = Outcome(judged, everything, differences, requirements)
+        runs = f"{_listed(args.result)} against {_listed(args.against)}" if args.against else _listed(args.result)
+        made = f"{datetime.now(timezone.utc):%Y-%m-%d %H:%M} UTC, alstm {__version__}"
+        about = (("Run", runs), ("Ground truth", _listed(args.gt)), ("Command", args.command_line), ("Made", made))
+        outcome = Outcome(judged, everything, differences, requirements, about)
         write_report(args.report, outcome, args.images, args.image_topic)
         sys.stderr.write(f"wrote {args.report}\n")
     for text in notes:
@@ -155,6 +160,10 @@ def run(args: argparse.Namespace) -> int:
     for text in failures:
         sys.stderr.write(f"not good enough: {text}\n")
     return 1 if failures or problems else 0
+
+
+def _listed(paths: Sequence[Path]) -> str:
+    return ", ".join(map(str, paths))
 
 
 def _judge_all(

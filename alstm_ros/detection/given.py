@@ -98,8 +98,10 @@ class GivenDetections:
     def _best(self, results: Sequence[Any]) -> tuple[str, float]:
         if not results:
             return UNNAMED, 1.0
-        best = max((result.hypothesis for result in results), key=lambda hypothesis: float(hypothesis.score))
-        name = str(best.class_id)
+        # recordings of Galactic and Foxy have older versions of the messages
+        hypotheses = (getattr(result, "hypothesis", result) for result in results)
+        best = max(hypotheses, key=lambda hypothesis: float(hypothesis.score))
+        name = str(best.class_id if hasattr(best, "class_id") else best.id)
         if name not in self._index and name.isdecimal() and int(name) < len(self._given):
             name = self._given[int(name)]
         return name, float(best.score)
@@ -113,7 +115,8 @@ class GivenDetections:
 
 def _upright(bbox: Any) -> tuple[float, float, float, float] | None:
     """Left, top, right, bottom; None where that is no box."""
-    x, y, theta = float(bbox.center.position.x), float(bbox.center.position.y), float(bbox.center.theta)
+    centre = getattr(bbox.center, "position", bbox.center)
+    x, y, theta = float(centre.x), float(centre.y), float(bbox.center.theta)
     width, height = float(bbox.size_x), float(bbox.size_y)
     if not all(map(math.isfinite, (x, y, theta, width, height))) or width <= 0 or height <= 0:
         return None

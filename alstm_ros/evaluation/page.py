@@ -53,7 +53,9 @@ svg.interval { width: 180px; height: 18px; vertical-align: middle; }
 figure { margin: 0; } img { display: block; border-radius: 4px; }
 figcaption { font-size: 11px; color: var(--soft); text-align: center; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 2px 16px; font-size: 13px; } dt { font-weight: 600; }
-dd { margin: 0; color: var(--soft); }
+dd { margin: 0; color: var(--soft); overflow-wrap: anywhere; }
+@media (max-width: 560px) { body { padding: 16px 10px 40px; } dl { grid-template-columns: 1fr; } dt { margin-top: 6px; }
+  .wide svg.chart { min-width: 560px; } }
 </style>
 </head>
 <body>

@@ -43,12 +43,14 @@ class Outcome:
         everything: all of them together.
         differences: to another run; empty where there is none.
         requirements: to be met; empty where there are none.
+        about: what the report says of its making, as titles and texts.
     """
 
     judged: Sequence[Judged]
     everything: Score
     differences: Sequence[Difference] = ()
     requirements: Sequence[Requirement] = ()
+    about: Sequence[tuple[str, str]] = ()
 
 
 def write_report(path: Path, outcome: Outcome, images: Sequence[Path], topic: str) -> None:
@@ -73,6 +75,7 @@ def _page(outcome: Outcome, images: Sequence[Path], topic: str) -> str:
     sources = _sources(judged, images, topic)
     limit = max(STRIPS // max(len(judged), 1), 3)
     body = [
+        _about(outcome.about),
         _tiles(everything),
         _requirements(requirements, {**everything.numbers, **gains(differences)}),
         _comparison(differences),
@@ -83,6 +86,11 @@ def _page(outcome: Outcome, images: Sequence[Path], topic: str) -> str:
     ]
     title = judged[0].score.name if len(judged) == 1 else f"{len(judged)} sequences"
     return PAGE.substitute(title=escape(title), frames=everything.frames, body="\n".join(part for part in body if part))
+
+
+def _about(about: Sequence[tuple[str, str]]) -> str:
+    rows = "".join(f"<dt>{escape(title)}</dt><dd>{escape(text)}</dd>" for title, text in about)
+    return f"<dl class='about'>{rows}</dl>" if rows else ""
 
 
 def _sources(judged: Sequence[Judged], paths: Sequence[Path], topic: str) -> dict[str, FrameSource]:
@@ -135,7 +143,8 @@ def _comparison(differences: Sequence[Difference]) -> str:
     head = "<tr><th></th><th>this run</th><th>other run</th><th>difference</th><th colspan=2>95 % interval</th>"
     return (
         "<h2>Against the other run</h2><p>Paired bootstrap over sequences; the last column is the share of resamples "
-        f"in which this run is not better.</p><table>{head}<th>not better</th></tr>{''.join(rows)}</table>"
+        f"in which this run is not better.</p><div class='wide'><table>{head}<th>not better</th></tr>{''.join(rows)}"
+        "</table></div>"
     )
 
 
@@ -168,7 +177,7 @@ def _sequence(item: Judged, images: FrameSource | None, limit: int) -> str:
             f"<h3>Who was followed by which track{title}</h3>"
             f"<p class='legend'>{len(line.followed)} objects, {len(line.switches)} id switches. One row is one object "
             "of the ground truth, a colour is a track, grey is not followed, ▾ is a switch.</p>"
-            + charts.timeline_chart(line, item.frames.tolist())
+            f"<div class='wide'>{charts.timeline_chart(line, item.frames.tolist())}</div>"
         )
     if len(item.recording.latencies_ms):
         parts.append("<h3>Speed: latency of each frame</h3>" + charts.latency_chart(item.recording.latencies_ms))

@@ -7,6 +7,7 @@ a detection (https://github.com/ros-perception/vision_msgs, branches foxy, galac
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ def detections_of(message: Any) -> Iterator[RecordedDetection]:
 
     Raises:
         AttributeError: it is of no known version.
+        ValueError: an angle is infinite.
     """
     for item in message.detections:
         hypotheses = [getattr(result, "hypothesis", result) for result in item.results]
@@ -45,7 +47,10 @@ def detections_of(message: Any) -> Iterator[RecordedDetection]:
 
 
 def corners_of(box: Any) -> Corners:
-    """The corners of a `BoundingBox2D`."""
+    """The corners of a `BoundingBox2D`; of a turned one those of the upright box around it."""
     centre = getattr(box.center, "position", box.center)
     half_x, half_y = box.size_x / 2, box.size_y / 2
+    if box.center.theta:
+        cosine, sine = abs(math.cos(box.center.theta)), abs(math.sin(box.center.theta))
+        half_x, half_y = cosine * half_x + sine * half_y, sine * half_x + cosine * half_y
     return centre.x - half_x, centre.y - half_y, centre.x + half_x, centre.y + half_y

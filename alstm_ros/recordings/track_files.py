@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -168,7 +169,7 @@ def _read_bag(path: Path, topic: str) -> SequenceTracks:
         try:
             fields = bag.decode(message)
             found = list(detections_of(fields))
-        except (DataError, AttributeError) as error:
+        except (DataError, AttributeError, ValueError) as error:
             damaged.add(f"it is no {DETECTIONS} that can be read ({error})", f"the one at {message.log_ns} ns")
             continue
         stamp_ns = stamp_of(fields.header, message.log_ns)
@@ -195,11 +196,12 @@ def _raw_boxes(bag: Any, topic: str, stamp_of: Any) -> dict[tuple[int, str], tup
     """The detector's own box and score by stamp and id."""
     found: dict[tuple[int, str], tuple[object, object]] = {}
     for message in bag.read([topic]):
-        fields = bag.decode(message)
-        stamp_ns = stamp_of(fields.header, message.log_ns)
-        for item in fields.tracks:
-            if item.raw_bbox.size_x > 0:
-                found[stamp_ns, item.id] = corners_of(item.raw_bbox), item.raw_score
+        with contextlib.suppress(DataError, AttributeError, ValueError):  # damaged, or of before there were raw boxes
+            fields = bag.decode(message)
+            stamp_ns = stamp_of(fields.header, message.log_ns)
+            for item in fields.tracks:
+                if item.raw_bbox.size_x > 0:
+                    found[stamp_ns, item.id] = corners_of(item.raw_bbox), item.raw_score
     return found
 
 

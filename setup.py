@@ -39,12 +39,14 @@ setup(
     # All that `alstm track` needs, for every kind of recording.
     install_requires=[
         "av>=14.2,<19",
+        "filelock>=3.6,<5",
         "joblib>=1.3,<2",
         "mcap>=1.2,<2",
         "numpy>=1.21,<3",
         "onnx>=1.14,<2",
         "onnxruntime>=1.16,<2",
         "opencv-python-headless>=4.5,<5",
+        "platformdirs>=2.5,<5",
         "pyyaml>=5.4,<7",
         "rosbags>=0.10,<0.12",
         "scipy>=1.8,<2",

@@ -5,11 +5,13 @@ from __future__ import annotations
 PIP = {
     "av": "'av>=14.2,<19'",
     "distributed": "'distributed>=2024.8'",
+    "filelock": "'filelock>=3.6,<5'",
     "joblib": "'joblib>=1.3,<2'",
     "mcap": "'mcap>=1.2,<2'",
     "onnx": "'onnx>=1.14,<2'",
     "onnxruntime": "'onnxruntime>=1.16,<2'",
     "optuna": "'optuna>=4,<5'",
+    "platformdirs": "'platformdirs>=2.5,<5'",
     "pycocotools": "'pycocotools>=2.0.6,<3'",
     "rosbags": "'rosbags>=0.10,<0.12'",
     "tabulate": "'tabulate>=0.8,<1'",

@@ -63,8 +63,8 @@ def builds(path: Path, runs: int) -> dict[str, Any]:
         model = tensorrt_graph.prepare(tensorrt_graph.read(path), precision)
         profile = make_profile(model.inputs, model.outputs, model.metadata, 4)
 
-        def build(model: Any = model, profile: Any = profile, precision: str = precision) -> tensorrt_build.Plan:
-            return tensorrt_build.build(flavour, model, profile, precision, CAPABILITY)
+        def build(model: Any = model, profile: Any = profile) -> tensorrt_build.Plan:
+            return tensorrt_build.build_engine(flavour, model, profile, CAPABILITY)
 
         plan = build()
         found[precision] = {

@@ -12,7 +12,7 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from simulated_gpu import SimulatedDevice, SimulatedTensorRT
-from tiny_models import FEATURES, HIDDEN, PAIR, reference
+from tiny_models import FEATURES, HIDDEN, PAIR, layer_types, reference
 
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines import accelerated, tensorrt_api, tensorrt_build, tensorrt_graph
@@ -75,9 +75,9 @@ class World:
         monkeypatch.setattr(tensorrt_api, "find", lambda *_: flavour)
 
         def build(_: object, model: tensorrt_graph.PreparedModel, *__: object) -> Plan:
-            return Plan(model.onnx, model.layers)
+            return Plan(model.onnx, layer_types(onnx.load_from_string(model.onnx)))
 
-        monkeypatch.setattr(tensorrt_build, "build", build)
+        monkeypatch.setattr(tensorrt_build, "build_engine", build)
 
     def until(self, condition: Callable[[], object], inputs: dict[str, NDArray[Any]] | None = None) -> None:
         """Waits; frames go on meanwhile where given."""

@@ -276,7 +276,7 @@ def test_only_the_last_used_are_kept(cache: PlanCache, monkeypatch: pytest.Monke
 def test_the_default_folder_follows_the_xdg_specification(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_folder() == tmp_path / "alstm_ros"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert default_folder() == tmp_path / ".cache" / "alstm_ros"
     cache = open_cache()

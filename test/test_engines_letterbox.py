@@ -117,7 +117,7 @@ def test_tensorrt_builds_the_default_detector_with_it(precision: str) -> None:
     prepared = tensorrt_graph.prepare(letterbox_inside(model, room(about), largest=(720, 1280)), precision)
     profile = make_profile(prepared.inputs, prepared.outputs, prepared.metadata, 2)
     assert profile.key.endswith(":1x64x64x3..1x720x1280x3..2x720x1280x3")
-    plan = tensorrt_build.build(tensorrt_api.find("tensorrt_rtx"), prepared, profile, precision, (8, 6))
+    plan = tensorrt_build.build_engine(tensorrt_api.find("tensorrt_rtx"), prepared, profile, (8, 6))
     assert plan.layers["resize"]["fp32"] >= 1  # the letterbox; others are the detector's
     assert set(plan.layers["convolution"]) == {precision}
 

@@ -10,7 +10,17 @@ import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper, shape_inference
-from tiny_models import FEATURES, HIDDEN, PAIR, Graph, assert_same, painted_detector, recurrent_step, reference
+from tiny_models import (
+    FEATURES,
+    HIDDEN,
+    PAIR,
+    Graph,
+    assert_same,
+    layer_types,
+    painted_detector,
+    recurrent_step,
+    reference,
+)
 
 from alstm_ros.engines import agreement, precision, tensorrt_graph
 from alstm_ros.errors import ModelError
@@ -40,7 +50,7 @@ def test_shipped_models_keep_their_callers_and_nearly_their_answers(path: Path, 
     assert lowered.ByteSize() < 0.62 * model.ByteSize()
     about = {entry.key: entry.value for entry in lowered.metadata_props}
     assert about == {entry.key: entry.value for entry in model.metadata_props} | {"precision": "fp16"}
-    counts = precision.layers(lowered)
+    counts = layer_types(lowered)
     for product in precision.PRODUCTS & counts.keys():
         assert set(counts[product]) == {"fp16"}
     for kept in {"Softmax", "TopK", "Exp", "Div", "ReduceMax", "LayerNormalization"} & counts.keys():
@@ -100,8 +110,8 @@ def test_all_that_makes_a_recurrent_state_is_fp32() -> None:
     walk("h_next")
     assert {"Sigmoid", "Tanh", "Mul", "Add", "Split"} <= set(seen)
     assert "Gemm" not in seen
-    assert precision.layers(lowered)["Gemm"] == {"fp16": 5}
-    assert precision.layers(lowered)["MatMul"] == {"fp16": 1}
+    assert layer_types(lowered)["Gemm"] == {"fp16": 5}
+    assert layer_types(lowered)["MatMul"] == {"fp16": 1}
 
 
 def test_what_follows_the_last_product_is_fp32() -> None:
@@ -139,7 +149,7 @@ def test_weights_beyond_fp16_stay() -> None:
     kept = g.add("MatMul", "x", g.weight(np.full((4, 4), 70000.0)))
     g.add("MatMul", kept, g.noise(4, 4), name="y")
     lowered = precision.half(g.model({"x": (1, ("N", 4))}, {"y": (1, ("N", 4))}))
-    assert precision.layers(lowered) == {"MatMul": {"fp16": 1, "fp32": 1}}
+    assert layer_types(lowered) == {"MatMul": {"fp16": 1, "fp32": 1}}
 
 
 def test_a_weight_that_both_use_is_kept_in_both() -> None:
@@ -184,7 +194,7 @@ def test_lowering_twice_changes_nothing_and_the_original_stays(tmp_path: Path) -
     once = precision.half(model)
     assert model.SerializeToString() == before
     twice = precision.half(once)
-    assert precision.layers(twice) == precision.layers(once)
+    assert layer_types(twice) == layer_types(once)
     images = {"images": np.random.default_rng(0).integers(0, 255, (1, 64, 96, 3)).astype(np.uint8)}
     assert_same(reference(tmp_path, once)(images), reference(tmp_path, twice)(images))
 
@@ -212,7 +222,7 @@ def test_constants_are_weights_too() -> None:
     for tensor in reversed(tensors):
         model.graph.node.insert(0, helper.make_node("Constant", [], [tensor.name], value=tensor))
     lowered = precision.half(model)
-    assert precision.layers(lowered)["Gemm"] == {"fp16": 5}
+    assert layer_types(lowered)["Gemm"] == {"fp16": 5}
     halves = [entry for entry in lowered.graph.initializer if entry.data_type == TensorProto.FLOAT16]
     assert {numpy_helper.to_array(entry).dtype for entry in halves} == {np.dtype(np.float16)}
     onnx.checker.check_model(lowered, full_check=True)

@@ -20,7 +20,7 @@ from alstm_ros.engines.failures import DeviceLostError, EngineFailure, Unsupport
 from alstm_ros.engines.loaded_plan import LoadedPlan
 from alstm_ros.engines.profiles import make_profile
 from alstm_ros.engines.tensorrt_api import Flavour
-from alstm_ros.engines.tensorrt_engine import TensorRTEngine
+from alstm_ros.engines.tensorrt_engine import Interface, TensorRTEngine
 from alstm_ros.errors import ModelError
 
 
@@ -37,9 +37,7 @@ class World:
             LoadedPlan(self.flavour, self.prepared.onnx),
             self.device,
             make_profile(self.prepared.inputs, self.prepared.outputs, self.prepared.metadata, 4),
-            (self.reference.inputs, self.reference.outputs),
-            self.reference.metadata,
-            "fp32",
+            Interface(self.reference.inputs, self.reference.outputs, self.reference.metadata, "fp32"),
         )
 
     def assert_alike(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -116,8 +116,8 @@ def test_closing_a_switched_engine_frees_the_gpu(world: World) -> None:
 
 def test_a_second_start_loads_what_the_first_built(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     built: list[str] = []
-    build = tensorrt_build.build
-    monkeypatch.setattr(tensorrt_build, "build", lambda *args: built.append(args[3]) or build(*args))  # type: ignore[func-returns-value]
+    build = tensorrt_build.build_engine
+    monkeypatch.setattr(tensorrt_build, "build_engine", lambda *args: built.append(args[1].precision) or build(*args))  # type: ignore[func-returns-value]
     world.gate.set()
     world.until(world.switched, step_inputs())
     world.device.lost = True

@@ -51,7 +51,7 @@ def test_every_shipped_model_builds_with_free_batch_and_rows(path: Path, precisi
     model = tensorrt_graph.prepare(tensorrt_graph.read(path), precision)
     profile = shape_profile(model)
     told: list[float] = []
-    plan = tensorrt_build.build(rtx(), model, profile, precision, (8, 6), teller(told))
+    plan = tensorrt_build.build_engine(rtx(), model, profile, (8, 6), teller(told))
     assert len(plan.data) > 100_000
     assert told == sorted(told)
     assert told[-1] == 1.0
@@ -66,7 +66,7 @@ def test_every_shipped_model_builds_with_free_batch_and_rows(path: Path, precisi
 @pytest.mark.parametrize("name", ["yolox_nano_dyn", "nanodet_m"])
 def test_third_party_models_build(shared: Path, name: str, precision: str) -> None:
     model = tensorrt_graph.prepare(tensorrt_graph.read(shared / "models" / f"{name}.onnx"), precision)
-    plan = tensorrt_build.build(rtx(), model, shape_profile(model, h=320, w=416), precision, (8, 6))
+    plan = tensorrt_build.build_engine(rtx(), model, shape_profile(model, h=320, w=416), (8, 6))
     assert set(plan.layers["convolution"]) == {precision}
 
 
@@ -74,7 +74,7 @@ def test_third_party_models_build(shared: Path, name: str, precision: str) -> No
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_a_recurrent_step_builds_with_its_state_in_fp32(precision: str) -> None:
     model = tensorrt_graph.prepare(recurrent_step(), precision)
-    plan = tensorrt_build.build(rtx(), model, shape_profile(model), precision, (8, 9))
+    plan = tensorrt_build.build_engine(rtx(), model, shape_profile(model), (8, 9))
     assert set(plan.layers["matrix_multiply"]) == {precision}
     assert plan.layers["activation"]["fp32"] >= 7  # three gates, two tanh, two scores
 
@@ -83,14 +83,14 @@ def test_a_recurrent_step_builds_with_its_state_in_fp32(precision: str) -> None:
 def test_a_gpu_that_this_release_does_not_know_is_named() -> None:
     model = tensorrt_graph.prepare(recurrent_step(), "fp32")
     with pytest.raises(UnsupportedModelError, match=r"compute capability 8\.7; it offers SM120, .*SM86"):
-        tensorrt_build.build(rtx(), model, shape_profile(model), "fp32", (8, 7))
+        tensorrt_build.build_engine(rtx(), model, shape_profile(model), (8, 7))
 
 
 @needs_rtx
 def test_a_build_can_be_stopped() -> None:
     model = tensorrt_graph.prepare(painted_detector(), "fp32")
     with pytest.raises(CancelledError):
-        tensorrt_build.build(rtx(), model, shape_profile(model), "fp32", (8, 6), lambda done: done < 0.01)
+        tensorrt_build.build_engine(rtx(), model, shape_profile(model), (8, 6), lambda done: done < 0.01)
 
 
 @needs_rtx
@@ -100,14 +100,14 @@ def test_an_operation_that_tensorrt_does_not_know_is_named() -> None:
     model = g.model({"x": (1, ("N", 4, 4))}, {"y": (1, ("N",))})
     prepared = tensorrt_graph.prepare(model, "fp32")
     with pytest.raises(UnsupportedModelError, match=r"TensorRT-RTX \d.* cannot parse the model: .*Det"):
-        tensorrt_build.build(rtx(), prepared, shape_profile(prepared), "fp32", (8, 6))
+        tensorrt_build.build_engine(rtx(), prepared, shape_profile(prepared), (8, 6))
 
 
 @needs_rtx
 @pytest.mark.skipif(tensorrt_api.driver_present(), reason="there is a driver here")
 def test_without_a_gpu_loading_says_so() -> None:
     model = tensorrt_graph.prepare(recurrent_step(), "fp32")
-    plan = tensorrt_build.build(rtx(), model, shape_profile(model), "fp32", (8, 6))
+    plan = tensorrt_build.build_engine(rtx(), model, shape_profile(model), (8, 6))
     with pytest.raises(DeviceLostError, match=r"TensorRT cannot load the engine: the GPU reports an error .*driver"):
         LoadedPlan(rtx(), plan.data)
 
@@ -223,7 +223,7 @@ def test_release_8_6_gets_its_flags_and_each_layer_its_type(precision: str, flag
     flavour = Flavour("tensorrt", "8.6.2", module, tensorrt_api._logger(module))
     prepared = tensorrt_graph.prepare(recurrent_step(), precision)
     told: list[float] = []
-    plan = tensorrt_build.build(flavour, prepared, shape_profile(prepared), precision, progress=teller(told))
+    plan = tensorrt_build.build_engine(flavour, prepared, shape_profile(prepared), progress=teller(told))
     assert plan.data == prepared.onnx
     assert module.flags == flags
     assert module.typed == [(0, kind, kind) for kind in layers]

@@ -56,7 +56,7 @@ GOOD = """
     flavour = tensorrt_api.Flavour("tensorrt", "10.3.0", module, tensorrt_api._logger(module))
     tensorrt_api.find = lambda *_: flavour
     gpu.open_gpu = lambda _: device
-    tensorrt_build.build = lambda _, model, *__: Plan(model.onnx, model.layers)
+    tensorrt_build.build_engine = lambda _, model, *__: Plan(model.onnx, {{}})
     {before}
     code = child.main()
     assert "rclpy" not in sys.modules
@@ -197,12 +197,12 @@ def test_where_fp16_fails_fp32_is_tried_and_told(
     device: SimulatedDevice, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     code = (
-        "real = tensorrt_build.build\n"
-        "def build(flavour, model, profile, precision, *rest):\n"
-        "    if precision == 'fp16':\n"
+        "real = tensorrt_build.build_engine\n"
+        "def build(flavour, model, profile, *rest):\n"
+        "    if model.precision == 'fp16':\n"
         "        import ctypes; ctypes.string_at(0)\n"
-        "    return real(flavour, model, profile, precision, *rest)\n"
-        "tensorrt_build.build = build"
+        "    return real(flavour, model, profile, *rest)\n"
+        "tensorrt_build.build_engine = build"
     )
     command = child(
         tmp_path,

@@ -183,7 +183,7 @@ def test_the_letterbox_inside(files: Path, tmp_path: Path, family: str) -> None:
 def test_tensorrt_builds_what_was_made(files: Path, family: str, precision: str) -> None:
     model = tensorrt_graph.prepare(tensorrt_graph.read(files / f"{family} made.onnx"), precision)
     profile = make_profile(model.inputs, model.outputs, model.metadata, 4)
-    plan = tensorrt_build.build(tensorrt_api.find("tensorrt_rtx"), model, profile, precision, (8, 6))
+    plan = tensorrt_build.build_engine(tensorrt_api.find("tensorrt_rtx"), model, profile, (8, 6))
     assert set(plan.layers["convolution"]) == {precision}
     assert set(plan.layers["topk"]) == {"fp32"}
 
@@ -238,7 +238,7 @@ def test_a_size_that_a_file_had_fixed_is_free_again(shared: Path, tmp_path: Path
 def test_tensorrt_builds_real_files(real: Path, name: str, precision: str) -> None:
     model = tensorrt_graph.prepare(tensorrt_graph.read(real / f"{name}.onnx"), precision)
     profile = make_profile(model.inputs, model.outputs, model.metadata, 4)
-    plan = tensorrt_build.build(tensorrt_api.find("tensorrt_rtx"), model, profile, precision, (8, 6))
+    plan = tensorrt_build.build_engine(tensorrt_api.find("tensorrt_rtx"), model, profile, (8, 6))
     assert set(plan.layers["convolution"]) == {precision}
 
 

@@ -27,9 +27,11 @@ SITE = Path(sysconfig.get_path("purelib"))
 REQUIREMENTS = ROOT / "dev" / "requirements"
 ROSDEP = {
     "cv2": "python3-opencv",
+    "filelock": "python3-filelock",
     "joblib": "python3-joblib",
     "numpy": "python3-numpy",
     "onnxruntime": "python3-onnxruntime-pip",
+    "platformdirs": "python3-platformdirs",
     "rosbags": "python3-rosbags-pip",
     "scipy": "python3-scipy",
     "tqdm": "python3-tqdm",

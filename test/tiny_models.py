@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,19 @@ def assert_same(one: Mapping[str, NDArray[Any]], other: Mapping[str, NDArray[Any
     for name, array in one.items():
         assert array.dtype == other[name].dtype
         np.testing.assert_array_equal(array, other[name], err_msg=name)
+
+
+def layer_types(model: onnx.ModelProto) -> dict[str, dict[str, int]]:
+    """How many nodes of each operation compute in which type, such as `{"Conv": {"fp16": 52, "fp32": 1}}`."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    types = {
+        value.name: value.type.tensor_type.elem_type
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
+    }
+    names: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
+    found: dict[str, Counter[str]] = {}
+    for node in model.graph.node:
+        kind = names.get(types.get(node.output[0], 0))
+        if kind and node.op_type not in {"Constant", "Cast"}:
+            found.setdefault(node.op_type, Counter())[kind] += 1
+    return {op: dict(sorted(counts.items())) for op, counts in sorted(found.items())}

@@ -116,22 +116,15 @@ class Job:
             EngineFailure: the GPU or the engine is to blame.
         """
         from alstm_ros.engines.loaded_plan import LoadedPlan  # noqa: PLC0415  # only where there is a GPU
-        from alstm_ros.engines.tensorrt_engine import TensorRTEngine  # noqa: PLC0415  # likewise
+        from alstm_ros.engines.tensorrt_engine import Interface, TensorRTEngine  # noqa: PLC0415  # likewise
 
         try:
             flavour, cache = target.flavour, target.cache
             kernel_key = replace(built.key, driver=f"{device.info.driver} on {device.info.name}")
             loaded = LoadedPlan(flavour, built.data, cache.load(kernel_key) if flavour.portable else None)
             layers = loaded.layers() or built.layers
-            engine = TensorRTEngine(
-                loaded,
-                device,
-                built.profile,
-                (self.inputs, self.outputs),
-                built.metadata,
-                self.config.precision,
-                layers,
-            )
+            shown = Interface(self.inputs, self.outputs, built.metadata, self.config.precision, layers)
+            engine = TensorRTEngine(loaded, device, built.profile, shown)
             engine.warm_up()
         except BaseException:
             _free(device)
@@ -194,9 +187,7 @@ class Job:
             if not progress(0.0):
                 raise CancelledError("The build of the engine was stopped.")
             try:
-                plan: Plan = tensorrt_build.build(
-                    target.flavour, model, profile, precision, target.capability, progress
-                )
+                plan: Plan = tensorrt_build.build_engine(target.flavour, model, profile, target.capability, progress)
             except MemoryError as error:
                 raise BuildFailedError("The host has not enough memory to build the engine.") from error
             report = json.dumps(plan.layers)

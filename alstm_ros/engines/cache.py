@@ -7,19 +7,21 @@ user alone (0700), a file that others could have written is not read, and each f
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import json
 import logging
 import os
 import stat
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import platformdirs
+from filelock import FileLock, Timeout
+
+from alstm_ros.errors import ConfigError
 from alstm_ros.parameter_text import user_path
 
 LOG = logging.getLogger(__name__)
@@ -171,25 +173,24 @@ class PlanCache:
     def lock(self, key: PlanKey, cancelled: Callable[[], bool] = lambda: False) -> Iterator[None]:
         """Holds back every other process and thread that wants to build the same engine.
 
-        The lock is the kernel's (flock), so it goes with a process that dies. A file system that knows no locks is
-        used without.
+        The lock is the kernel's, so it goes with a process that dies. A file system that knows no locks is used
+        without.
 
         Args:
             key: what is built.
             cancelled: asked while waiting; True ends the wait, and the block runs without the lock.
         """
-        descriptor = -1
+        lock = FileLock(self.path(key).with_suffix(".lock"), mode=0o600)
         try:
-            with suppress(OSError):
-                descriptor = os.open(self.path(key).with_suffix(".lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                while not _try_lock(descriptor) and not cancelled():
-                    time.sleep(_POLL_SECONDS)
+            with suppress(OSError, NotImplementedError):
+                while not lock.is_locked and not cancelled():
+                    with suppress(Timeout):
+                        lock.acquire(timeout=_POLL_SECONDS)
                 for leftover in self.folder.glob(f"{key.digest}.*.tmp"):  # of a writer that died; we hold the lock
                     leftover.unlink()
             yield
         finally:
-            if descriptor >= 0:
-                os.close(descriptor)
+            lock.release()
 
     def _forget_oldest(self) -> None:
         with suppress(OSError):
@@ -205,9 +206,7 @@ class PlanCache:
 
 def default_folder() -> Path:
     """`alstm_ros` in the user's cache folder, as the XDG Base Directory Specification has it."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    # The specification ignores a relative path here.
-    return (Path(base) if os.path.isabs(base) else Path("~/.cache").expanduser()) / "alstm_ros"  # noqa: PTH117
+    return platformdirs.user_cache_path("alstm_ros")
 
 
 def open_cache(folder: str = "") -> PlanCache:
@@ -223,7 +222,7 @@ def open_cache(folder: str = "") -> PlanCache:
         wanted = (user_path(folder) if folder else default_folder()) / "engines"
         _make_private(wanted)
         return PlanCache(wanted)
-    except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no home folder; ValueError: a NUL in the path
+    except (OSError, ValueError, ConfigError) as error:  # ValueError: a NUL in the path; ConfigError: no home folder
         LOG.warning(
             "Engines cannot be kept in %s (%s); they go to a temporary folder, so the next start builds them again. "
             "Set engine.cache_dir to a folder that this user can write.",
@@ -306,12 +305,3 @@ def _sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
-
-
-def _try_lock(descriptor: int) -> bool:
-    """Whether the lock is ours now; raises OSError where the file system knows none."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -26,7 +26,7 @@ def offered() -> bool:
     return onnxruntime_engine.CUDA in onnxruntime_engine.runtime().get_available_providers()
 
 
-def options(config: EngineConfig) -> dict[str, str]:
+def provider_options(config: EngineConfig) -> dict[str, str]:
     """What the provider is asked for: runs that repeat bit for bit, FP32 that is FP32, and no memory in advance."""
     return {
         "device_id": str(config.device),
@@ -57,7 +57,7 @@ class OnnxRuntimeCudaEngine(OnnxRuntimeEngine):
             from alstm_ros.engines import precision, tensorrt_graph  # noqa: PLC0415  # needs onnx, which FP32 does not
 
             model = precision.half(tensorrt_graph.read(path)).SerializeToString()
-        wanted = [(onnxruntime_engine.CUDA, options(config)), onnxruntime_engine.CPU]
+        wanted = [(onnxruntime_engine.CUDA, provider_options(config)), onnxruntime_engine.CPU]
         try:
             session = onnxruntime_engine.open_session(model, path.name, config, wanted)
         except ModelError as error:

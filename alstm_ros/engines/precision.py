@@ -15,7 +15,6 @@ Inputs and outputs keep their types, so both files serve the same callers.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -68,19 +67,6 @@ def half(model: ModelProto) -> ModelProto:
     _Lowering(lowered.graph, _types(typed.graph)).run()
     _set_metadata(lowered, "precision", "fp16")
     return lowered
-
-
-def layers(model: ModelProto) -> dict[str, dict[str, int]]:
-    """How many nodes of each operation compute in which type, such as `{"Conv": {"fp16": 52, "fp32": 1}}`."""
-    inferred = shape_inference.infer_shapes(model)
-    types = _types(inferred.graph)
-    names: dict[int, str] = {TensorProto.FLOAT: "fp32", TensorProto.FLOAT16: "fp16"}
-    found: dict[str, Counter[str]] = {}
-    for node in model.graph.node:
-        kind = names.get(types.get(node.output[0], 0))
-        if kind and node.op_type not in {"Constant", "Cast"}:
-            found.setdefault(node.op_type, Counter())[kind] += 1
-    return {op: dict(sorted(counts.items())) for op, counts in sorted(found.items())}
 
 
 @dataclass(slots=True)

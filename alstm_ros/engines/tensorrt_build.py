@@ -35,11 +35,10 @@ class Plan:
     layers: Mapping[str, Mapping[str, int]]
 
 
-def build(
+def build_engine(
     flavour: Flavour,
     model: PreparedModel,
     profile: ShapeProfile,
-    precision: str,
     capability: tuple[int, int] | None = None,
     progress: Progress = lambda _: True,
 ) -> Plan:
@@ -49,9 +48,8 @@ def build(
 
     Args:
         flavour: the installed TensorRT.
-        model: from `tensorrt_graph.prepare`, in the same precision.
+        model: from `tensorrt_graph.prepare`, which says in which precision.
         profile: the ranges of the free axes.
-        precision: `fp32` or `fp16`.
         capability: compute capability to build for, where this release builds without that GPU; None for the GPU here.
         progress: told how far it is; False stops. TensorRT 8.6 does not report.
 
@@ -71,7 +69,7 @@ def build(
         raise UnsupportedModelError(f"{_name(flavour)} cannot parse the model: {reasons}.")
     config = builder.create_builder_config()
     _add_profile(flavour, builder, network, config, profile)
-    _set_precision(trt, network, config, precision, strong=strong)
+    _set_precision(trt, network, config, model.precision, strong=strong)
     if capability is not None:
         _set_capability(flavour, config, capability)
     if hasattr(config, "profiling_verbosity"):

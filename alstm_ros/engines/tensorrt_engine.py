@@ -7,6 +7,7 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,25 @@ MOST_GRAPHS = 4
 """CUDA graphs kept for one bucket: two for a model with recurrent states, which swap addresses at each step."""
 
 
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What an engine shows of its model.
+
+    Attributes:
+        inputs: the model's inputs, as every runtime shows them.
+        outputs: its outputs.
+        metadata: what the model file says of itself.
+        precision: `fp32` or `fp16`, as asked for.
+        layers: what the layers really run in, where that is known; the status tells it.
+    """
+
+    inputs: Mapping[str, TensorSpec]
+    outputs: Mapping[str, TensorSpec]
+    metadata: Mapping[str, str]
+    precision: str
+    layers: Layers = field(default_factory=dict)
+
+
 class TensorRTEngine:
     """A TensorRT engine behind the `Engine` protocol.
 
@@ -45,10 +65,7 @@ class TensorRTEngine:
         plan: LoadedPlan,
         device: Device,
         profile: ShapeProfile,
-        specs: tuple[Mapping[str, TensorSpec], ...],
-        metadata: Mapping[str, str],
-        precision: str,
-        layers: Layers | None = None,
+        shown: Interface,
     ) -> None:
         """Allocates every buffer at its largest size.
 
@@ -56,19 +73,15 @@ class TensorRTEngine:
             plan: the engine, loaded; closed with this.
             device: the GPU; closed with this.
             profile: what it was built for.
-            specs: the model's inputs and its outputs, as every runtime shows them.
-            metadata: what the model file says of itself.
-            precision: `fp32` or `fp16`, as asked for.
-            layers: what the layers really run in, where that is known; the status tells it.
+            shown: what the engine shows of the model.
 
         Raises:
             UnsupportedModelError: the size of an output depends on the data.
             EngineFailure: the GPU fails or has too little memory.
         """
-        self.inputs, self.outputs = specs
-        self.metadata = metadata
+        self.inputs, self.outputs, self.metadata = shown.inputs, shown.outputs, shown.metadata
         self._plan, self._device, self._profile = plan, device, profile
-        self._status = EngineStatus(plan.flavour.name, _precision(layers or {}, precision), layers=layers or {})
+        self._status = EngineStatus(plan.flavour.name, _precision(shown.layers, shown.precision), layers=shown.layers)
         self._lock = threading.Lock()
         self._buckets: OrderedDict[tuple[tuple[int, ...], ...], _Bucket] = OrderedDict()
         self._held: dict[str, weakref.ref[NDArray[Any]]] = {}

@@ -31,14 +31,14 @@ class PreparedModel:
         inputs: name to axes, free ones by name.
         outputs: name to axes, free ones by name.
         metadata: what the file says of itself.
-        layers: operation to type to how many nodes, such as `{"Conv": {"fp16": 52}}`; see `precision.layers`.
+        precision: `fp32` or `fp16`, what it is to be built in.
     """
 
     onnx: bytes
     inputs: Mapping[str, Dims]
     outputs: Mapping[str, Dims]
     metadata: Mapping[str, str]
-    layers: Mapping[str, Mapping[str, int]]
+    precision: str
 
 
 def read(path: Path) -> ModelProto:
@@ -100,7 +100,7 @@ def prepare(model: ModelProto, precision: str) -> PreparedModel:
     if precision == "fp16":
         ready = lowering.half(ready)
     inputs, outputs = axes(ready)
-    return PreparedModel(ready.SerializeToString(), inputs, outputs, metadata(model), lowering.layers(ready))
+    return PreparedModel(ready.SerializeToString(), inputs, outputs, metadata(model), precision)
 
 
 def _dims(value: ValueInfoProto) -> Dims:

@@ -13,14 +13,11 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from alstm_ros.errors import DataError
 from alstm_ros.recordings.frames import AnyFrame
 from alstm_ros.types import FrameResult
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +76,7 @@ class PartFile:
         except OSError as error:
             raise DataError(f"The output {path} cannot be written: {error.strerror}.") from error
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> PartFile:
         """For a file that is written at once."""
         return self
 

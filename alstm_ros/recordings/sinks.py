@@ -76,7 +76,7 @@ class PartFile:
         except OSError as error:
             raise DataError(f"The output {path} cannot be written: {error.strerror}.") from error
 
-    def __enter__(self) -> PartFile:
+    def __enter__(self) -> PartFile:  # noqa: PYI034  # Self comes with Python 3.11
         """For a file that is written at once."""
         return self
 

@@ -329,3 +329,23 @@ def test_a_line_that_cannot_be_used_is_left_out_and_told(
     assert (out["all"]["FP"], out["all"]["FN"]) == (0, 1)
     [problem] = out["problems"]
     assert problem.startswith(told)
+
+
+@pytest.mark.parametrize(
+    ("tail", "said"),
+    [
+        ("0,1,1", "No row of {} counts: its seventh column is 0 in all of them."),
+        ("1,3,1", "MOT17 judges class 1 of {}, pedestrians, and none of its rows is of it; with --benchmark none"),
+    ],
+)
+def test_a_ground_truth_of_which_nothing_counts_is_refused(
+    tmp_path: Path, tail: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = walk(LENGTH, {1: (1, LENGTH)})
+    truth = write_text(tmp_path / "gt.txt", labels, truth=True)
+    truth.write_text(truth.read_text().replace(",1,1,1\n", f",{tail}\n"), encoding="utf-8")
+    found = write_text(tmp_path / "x.txt", labels)
+    assert evaluate(found, "--gt", truth) == 2
+    assert said.format(truth) in capsys.readouterr().err
+    if tail.startswith("1"):
+        assert evaluate(found, "--gt", truth, "--benchmark", "none", "--require", "MOTA==100") == 0

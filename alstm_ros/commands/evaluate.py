@@ -27,6 +27,10 @@ from alstm_ros.recordings.sparse_labels import keep_frames
 from alstm_ros.recordings.track_files import SequenceTracks, align, read_result, read_truth
 from alstm_ros.types import Int64
 
+PEDESTRIANS = ("MOT16", "MOT17", "MOT20")
+"""Benchmarks that judge one class of a text and take others for distractors."""
+PEDESTRIAN = 1
+"""MOTChallenge's number of that class."""
 SHOWN = (
     "HOTA",
     "DetA",
@@ -201,8 +205,28 @@ def judge_task(task: ScoringTask) -> Judged:
     frames = frames[(frames >= first) & (frames <= last)]
     if not len(frames):
         raise DataError(f"The ground truth {task.pair.truth} has no frames to judge.")
+    _check(task.pair.truth, truth, benchmark)
     judged = score_sequence(_cut(truth, frames), _cut(result, frames), benchmark)
     return dataclasses.replace(judged, frames=frames)
+
+
+def _check(path: Path, truth: SequenceTracks, benchmark: str) -> None:
+    """Looks whether anything of the ground truth can be judged: without it every box would be a false one.
+
+    Raises:
+        DataError: it has boxes, and none of them counts.
+    """
+    labels = truth.labels
+    if not len(labels):  # a sequence of nobody
+        return
+    if not labels.counted.any():
+        raise DataError(f"No row of {path} counts: its seventh column is 0 in all of them.")
+    judged = labels.classes == PEDESTRIAN
+    if benchmark in PEDESTRIANS and not labels.names and not (judged & labels.counted).any():
+        raise DataError(
+            f"{benchmark} judges class {PEDESTRIAN} of {path}, pedestrians, and none of its rows is of it; with "
+            "--benchmark none every class is judged."
+        )
 
 
 def _cut(recording: SequenceTracks, frames: Int64) -> SequenceTracks:

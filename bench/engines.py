@@ -40,9 +40,11 @@ from alstm_ros.engines.profiles import make_profile
 from alstm_ros.engines.status import EngineStatus
 from alstm_ros.engines.switching import FastEngine, SwitchingEngine
 from alstm_ros.errors import AlstmError
-from bench.gpu import ROWS, feeds, latency, parity, pictures
+from bench.gpu_measurements import feeds, latency, parity, pictures
 
 CAPABILITY = (8, 6)
+ROWS = 48
+"""Tracks and pairs in a step of the association."""
 
 
 def seconds(work: Callable[[], object], runs: int) -> float:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +15,34 @@ from numpy.typing import NDArray
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines import onnxruntime_cuda as onnxruntime_cuda_engine
 from alstm_ros.engines.accelerated import Job
-from alstm_ros.engines.device import DeviceInfo
 from alstm_ros.engines.engine import Engine
 from alstm_ros.engines.gpu import open_gpu
 from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.options import replace
 
 Contender = Callable[[Mapping[str, NDArray[Any]]], Mapping[str, NDArray[Any]]]
+"""Answers arrays by input name with arrays by output name."""
 Made = tuple[Contender, dict[str, Any], Callable[[], None]]
+"""A contender that is ready, what is told of its start, and what frees it."""
 Make = Callable[["Workplace", Path, str, Engine], Made]
+"""Makes a contender of a model file and a precision; the engine is the reference, whose tensors it shares."""
 
 
 class Unavailable(Exception):  # noqa: N818  # not an error: it is reported and the others go on
     """A contender cannot run here; its text says why."""
 
 
+@dataclass(frozen=True, slots=True)
 class Workplace:
     """The GPU and what can run on it, or their stand-ins in a rehearsal.
 
     Attributes:
         config: the group `engine.*` for every contender.
         rehearsal: whether the processor stands in for the GPU.
-        device_info: the GPU; None in a rehearsal.
-        report: called after each measurement.
     """
 
-    def __init__(self, config: EngineConfig, *, rehearsal: bool) -> None:
-        """Looks for the GPU, through torch where that is installed.
-
-        Raises:
-            DependencyError: neither torch nor cuda-python is installed.
-            DeviceLostError: there is no GPU.
-        """
-        self.config, self.rehearsal = config, rehearsal
-        self.report: Callable[[], None] = lambda: None
-        self.device_info: DeviceInfo | None = None
-        if not rehearsal:
-            with suppress(ImportError):
-                import torch  # noqa: F401, PLC0415  # `open_gpu` takes it where it is loaded
-            device = open_gpu(config.device)
-            self.device_info = device.info
-            device.close()
+    config: EngineConfig
+    rehearsal: bool
 
     @contextmanager
     def contender(
@@ -151,30 +139,30 @@ def _torch(place: Workplace, path: Path, precision: str, *, compiled: bool) -> M
 
         from bench.gpu_torch import OnnxModule  # noqa: PLC0415  # likewise
     except ImportError as error:
-        raise Unavailable(f"Torch is not installed ({error}).") from error
+        raise Unavailable(f"Torch or onnx2torch is not installed ({error}).") from error
     if not place.rehearsal and not torch.cuda.is_available():
         raise Unavailable(f"Torch {torch.__version__} has no CUDA here.")
+    # cuDNN's convolutions use TF32 unless told not to, which is no FP32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     where = torch.device("cpu" if place.rehearsal else f"cuda:{place.config.device}")
-    ready: dict[tuple[tuple[int, ...], ...], Any] = {}
+    start = time.perf_counter()
+    try:
+        network: Any = OnnxModule(path).eval().to(where)
+    except NotImplementedError as error:
+        raise Unavailable(f"onnx2torch cannot convert {path.name}: {error}") from error
+    loaded = time.perf_counter() - start
+    # a rehearsal has no C++ compiler to rely on; "eager" checks the tracing alone
+    options: dict[str, Any] = {"backend": "eager"} if place.rehearsal else {"mode": "max-autotune"}
+    module = torch.compile(network, **options) if compiled else network
 
     def answer(inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        key = tuple(array.shape for array in inputs.values())
         given = {name: torch.from_numpy(np.array(array)).to(where) for name, array in inputs.items()}
         with torch.inference_mode(), torch.autocast(where.type, torch.float16, enabled=precision == "fp16"):
-            if key not in ready:
-                module: Any = OnnxModule(path).eval().to(where).specialise(given)
-                # a rehearsal has no C++ compiler to rely on; "eager" checks the tracing alone
-                options: dict[str, Any] = {"backend": "eager"} if place.rehearsal else {"mode": "max-autotune"}
-                ready[key] = torch.compile(module, **options) if compiled else module
-            found = ready[key](given)
+            found = module(given)
         return {name: tensor.float().cpu().numpy() if tensor.is_floating_point() else tensor.cpu().numpy()
                 for name, tensor in found.items()}  # fmt: skip
 
-    try:
-        OnnxModule(path)
-    except NotImplementedError as error:
-        raise Unavailable(str(error)) from error
-    return answer, {"torch": torch.__version__}, ready.clear
+    return answer, {"torch": torch.__version__, "tf32": False, "load_seconds": round(loaded, 3)}, lambda: None
 
 
 CONTENDERS: dict[str, Make] = {
@@ -184,6 +172,8 @@ CONTENDERS: dict[str, Make] = {
     "torch eager": torch_eager,
     "torch compile": torch_compiled,
 }
-"""Name to what makes it."""
+"""Name of a contender to what makes it."""
 ENGINES = ("tensorrt", "onnxruntime cuda", "onnxruntime cpu")
 """The contenders that are engines of this package, with which whole frames run."""
+SWITCHES = {"tensorrt": "tensorrt", "onnxruntime cuda": "cuda"}
+"""The contenders that the node switches to while it answers, to their `engine.runtime`."""

@@ -15,6 +15,10 @@ ARGUMENTS = {
     "image": ("image", "Image topic, raw or compressed."),
     "cameras": ("", "Several cameras instead, each with its topic: front=/front/image_raw,rear=/rear/image_raw ."),
     "config": ("", "A parameter file, such as a copy of the package's config/alstm.yaml; empty for the defaults."),
+    "model": (
+        "",
+        "The detector's ONNX file, or a name that comes with the package. Empty: as the parameter file says.",
+    ),
     "name": ("alstm", "The node's name."),
     "namespace": ("", "The node's namespace."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
@@ -41,6 +45,8 @@ def _node(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     parameters: dict[str, object] = {
         name: _is_true(name, given[name]) for name in ("autostart", "use_sim_time") if given[name]
     }
+    if given["model"]:
+        parameters["detector.model"] = given["model"]
     # A camera without `=topic` keeps its own topic, CAMERA/image.
     cameras = dict(camera.strip().partition("=")[::2] for camera in given["cameras"].split(",") if camera.strip())
     if cameras:

@@ -14,7 +14,7 @@ from alstm_ros import detection
 from alstm_ros.config import Config
 from alstm_ros.detection.card import ModelCard
 from alstm_ros.detection.decoders import DECODERS, Sample, find_decoder
-from alstm_ros.detection.decoders.yolo import class_names
+from alstm_ros.detection.names import names_in_metadata
 from alstm_ros.engines import TensorSpec
 from alstm_ros.errors import AlstmError, ConfigError, ModelError
 from alstm_ros.options import replace
@@ -153,5 +153,8 @@ def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
     "text",
     ["[" * 100_000, "{0: 'a', 'b': 'c'}", "{[]: 'a'}", "-" * 200_000 + "1", "1" * 100_000, "[" + "'a'," * 200_000],
 )
-def test_names_that_are_none_are_passed_over(text: str) -> None:
-    assert class_names({"names": text}) == ()
+def test_names_that_are_none_give_a_sentence(text: str) -> None:
+    with pytest.raises(
+        ModelError, match=r"The metadata of the model file x\.onnx tells the class names as .*, which cannot"
+    ):
+        names_in_metadata({"names": text}, "x.onnx")

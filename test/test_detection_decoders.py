@@ -23,9 +23,12 @@ from alstm_ros.types import Float32, Image
 
 pytest.importorskip("torch", reason="the small networks are written in torch")
 from foreign_heads import config
+from foreign_layouts import LAYOUTS, TWO_WAYS, Layout, answering
 
 foreign = pytest.importorskip("foreign_models")
 FAMILIES = list(foreign.FAMILIES)
+FURTHER: dict[str, dict[str, object]] = {"yolox decoded": {"class_names": ("cat", "dog", "yak")}}
+"""What has to be said of a family's file, since it could be read in two ways without."""
 BOXES = np.array([box for _, _, box, _ in foreign.OBJECTS], np.float32)
 SCORES = [score for _, score, _, _ in foreign.OBJECTS]
 KINDS = [kind for kind, _, _, _ in foreign.OBJECTS]
@@ -44,7 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_recognised_and_says_what_it_was_made_to_say(files: Path, family: str) -> None:
-    detector = detection.load(config(files / f"{family}.onnx"))
+    detector = detection.load(config(files / f"{family}.onnx", **FURTHER.get(family, {})))
     assert detector.layout == foreign.FAMILIES[family][1]
     [found] = detector([noise()])
     np.testing.assert_allclose(found.boxes, BOXES, atol=0.05)
@@ -56,7 +59,8 @@ def test_every_family_is_recognised_and_says_what_it_was_made_to_say(files: Path
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_threshold_is_applied(files: Path, family: str) -> None:
-    detector = detection.load(config(files / f"{family}.onnx", score_threshold=0.7))
+    further = FURTHER.get(family, {})
+    detector = detection.load(config(files / f"{family}.onnx", score_threshold=0.7, **further))
     np.testing.assert_allclose(detector([noise()])[0].scores, [0.9, 0.8], atol=1e-3)
     detector.configure(config(files / f"{family}.onnx", score_threshold=0.0))
     assert len(detector([noise()])[0]) >= 3
@@ -123,12 +127,105 @@ def test_sizes_that_a_file_fixes(files: Path) -> None:
         detection.load(config(files / "yolox.onnx", height=256))
 
 
+# --- Layouts of exports ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_every_layout_is_recognised(tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture) -> None:
+    layout = LAYOUTS[name]
+    onnx.save(answering(layout), tmp_path / "x.onnx")
+    with caplog.at_level("INFO", "alstm_ros.detection"):
+        detector = detection.load(config(tmp_path / "x.onnx"))
+    assert detector.layout == layout.decoder
+    assert detector.evidence
+    assert f"x.onnx is read as '{layout.decoder}', recognised by {detector.evidence}: " in caplog.text
+    [found] = detector([noise()])
+    np.testing.assert_allclose(found.boxes, BOXES, atol=0.05)
+    np.testing.assert_allclose(found.scores, SCORES, atol=1e-3)
+    assert found.classes.tolist() == KINDS
+    named = detection.load(config(tmp_path / "x.onnx", decoder=layout.decoder))
+    np.testing.assert_array_equal(named([noise()])[0].boxes, found.boxes)
+
+
+@pytest.mark.parametrize("name", TWO_WAYS)
+def test_what_can_be_read_in_two_ways_is_refused_until_it_is_said(tmp_path: Path, name: str) -> None:
+    outputs, ways = TWO_WAYS[name]
+    onnx.save(answering(Layout("", outputs)), tmp_path / "x.onnx")
+    with pytest.raises(ModelError, match=rf"can be read in 2 ways: {ways[0]} or {ways[1]}\..*'detector\.decoder' must"):
+        detection.load(config(tmp_path / "x.onnx"))
+    for way in ways:
+        assert detection.load(config(tmp_path / "x.onnx", decoder=way)).layout == way
+
+
+def test_labels_below_zero_are_no_class(tmp_path: Path) -> None:
+    outputs = dict(LAYOUTS["labels as floats"].outputs)
+    outputs["labels"] = np.where(outputs["labels"] == 0, -1, outputs["labels"]).astype(np.int64)
+    onnx.save(answering(Layout("boxes", outputs)), tmp_path / "x.onnx")
+    [found] = detection.load(config(tmp_path / "x.onnx"))([noise()])
+    assert found.classes.tolist() == [2, 1]
+
+
+def test_a_classifier_is_refused(tmp_path: Path) -> None:
+    onnx.save(answering(Layout("", {"o": np.ones((1, 5), np.float32)}, {"task": "classify"})), tmp_path / "x.onnx")
+    with pytest.raises(ModelError, match=r"its task is 'classify'; it must be a detector's"):
+        detection.load(config(tmp_path / "x.onnx"))
+
+
+@pytest.mark.parametrize("name", ["best.pt", "best.pth", "best.engine"])
+def test_a_file_of_another_kind_gets_the_lines_that_export_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"PK")
+    with pytest.raises(
+        ModelError, match=r"(?s)a detector must be an ONNX file.*yolo export model=.*torch\.onnx\.export\("
+    ):
+        detection.load(config(tmp_path / name))
+
+
+def test_what_tensorrt_alone_runs_is_said(tmp_path: Path) -> None:
+    model = answering(LAYOUTS["efficient nms"])
+    model.graph.node[-1].op_type, model.graph.node[-1].domain = "EfficientNMS_TRT", "TRT"
+    model.opset_import.append(onnx.helper.make_opsetid("TRT", 1))
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(ModelError, match="EfficientNMS_TRT, which TensorRT alone runs"):
+        detection.load(config(tmp_path / "x.onnx"))
+
+
 # --- Names -----------------------------------------------------------------------------------------------------------
 
 
 def test_names_come_from_the_metadata_of_ultralytics(tmp_path: Path) -> None:
     onnx.save(foreign.export("yolov8", about={"names": "{0: 'cat', 1: 'dog', 2: 'yak'}"}), tmp_path / "x.onnx")
     assert detection.load(config(tmp_path / "x.onnx")).classes == ("cat", "dog", "yak")
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        ("{1: 'cat', 2: 'dog', 3: 'yak'}", "it must be a list or a mapping from 0, 1, 2"),
+        ("[['a'], 'b', 'c']", "it must be a list or a mapping"),
+        ("{0: 'a', 'x': 'b'}", "it must be a list or a mapping"),
+        ("(" * 100_000, "it must be a list or a mapping"),
+        ("-" * 100_000 + "1", "it must be a list or a mapping"),
+        ("[" * 3_000_000, "it must be a list or a mapping"),
+        ("__import__('os').system('true')", "it must be a list or a mapping"),
+        (
+            r"['a\nb', 'dog', 'yak']",
+            r"class 0 must have a name of 1 to 200 printable characters in one line, not 'a\\nb'",
+        ),
+        ("['', 'dog', 'yak']", "class 0 must have a name"),
+    ],
+)
+def test_hostile_names_give_a_sentence(tmp_path: Path, names: str, said: str) -> None:
+    model = foreign.export("yolov8", about={"names": names})
+    onnx.save(model, tmp_path / "x.onnx")
+    with pytest.raises(ModelError, match=said):
+        detection.load(config(tmp_path / "x.onnx"))
+    told = detection.load(config(tmp_path / "x.onnx", class_names=("cat", "dog", "yak")))
+    assert told.classes == ("cat", "dog", "yak")
+
+
+def test_names_by_number_not_by_text() -> None:
+    names = str({str(i): f"c{i}" for i in range(12)})
+    assert class_list((), {"names": names}, 12, "x") == tuple(f"c{i}" for i in range(12))
 
 
 def test_names_may_be_given(files: Path, tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from alstm_ros.detection.exporting import FEATURES, TOP_K, Exported, export_dete
 from alstm_ros.engines import tensorrt_graph
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import replace
-from alstm_ros.parameter_text import user_path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             raise ConfigError(f"--size is {args.size!r}; it must look like 480x640, height first.")
         changes |= {"detector.height": int(match[1]), "detector.width": int(match[2])}
     config = replace(config_from(args), changes)
-    path = detection.MODELS.get(args.model) or user_path(args.model)
+    path = detection.model_file(args.model)
     source = tensorrt_graph.read(path)
     if args.preprocess == "inside" and "kind" in tensorrt_graph.metadata(source):
         model, report = source, {"output": str(args.output)}

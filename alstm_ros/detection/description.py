@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import ast
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -14,16 +15,19 @@ from alstm_ros.detection.card import ModelCard
 from alstm_ros.detection.decoders import Decoder, Sample
 from alstm_ros.detection.decoders.candidates import OwnDecoder
 from alstm_ros.detection.letterbox import Canvas
-from alstm_ros.detection.names import class_list
+from alstm_ros.detection.names import asked_names, class_list, fitting_names, names_in_metadata
 from alstm_ros.detection.port import Port
 from alstm_ros.detection.preprocess import Preprocess
 from alstm_ros.engines import Engine, TensorSpec
 from alstm_ros.errors import ConfigError, ModelError
 
-HEIGHT, WIDTH = 480, 640
-"""Size at which a file of free size runs when nothing else is asked for."""
+LOG = logging.getLogger(__name__)
+HEIGHT = 480
+"""Rows in pixels at which a file of free size runs when nothing else is asked for."""
+WIDTH = 640
+"""Columns in pixels at which a file of free size runs when nothing else is asked for."""
 MULTIPLE = 32
-"""Coarsest stride of every family."""
+"""Stride in pixels of the coarsest map that most families predict from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class Description:
     Attributes:
         card: what it says of itself, or what was found out.
         layout: name of the decoder.
+        evidence: by what the layout was recognised, in words.
         decoder: reads the outputs.
         port: takes the images.
         preprocess: what they are turned into.
@@ -42,6 +47,7 @@ class Description:
 
     card: ModelCard
     layout: str
+    evidence: str
     decoder: Decoder
     port: Port
     preprocess: Preprocess
@@ -61,7 +67,7 @@ def describe_detector(engine: Engine, config: DetectorConfig, name: str) -> Desc
         ModelError: it is no detector, or of no known layout.
         ConfigError: a parameter does not fit it.
     """
-    if "kind" in engine.metadata or OwnDecoder.fits(Sample(engine.outputs)):
+    if "kind" in engine.metadata or OwnDecoder.evidence(Sample(engine.outputs)):
         return _own(engine, config, name)
     return _foreign(engine, config, name)
 
@@ -84,18 +90,21 @@ def _own(engine: Engine, config: DetectorConfig, name: str) -> Description:
     canvas = _canvas(card, config, fixed)
     if card.preprocess == "inside" and not card.fixed:
         canvas = replace(canvas, multiple=card.multiple)
+    evidence = "its metadata" if config.decoder == "auto" else "'detector.decoder'"
     return Description(
-        card, layout, decoder, port, Preprocess(place=card.place, fill=card.fill), canvas, engine.metadata
+        card, layout, evidence, decoder, port, Preprocess(place=card.place, fill=card.fill), canvas, engine.metadata
     )
 
 
 def _foreign(engine: Engine, config: DetectorConfig, name: str) -> Description:
     """A file that says nothing of use: it answers noise, and its answer is looked at."""
+    names = asked_names(config.class_names) or names_in_metadata(engine.metadata, name)
     port = Port.of(engine.inputs, name)
     card = ModelCard("", (), *_usual_size(engine.metadata, port), MULTIPLE, MULTIPLE, "", "", "", "")
     canvas = _canvas(card, config, port.size)
     size = (canvas.height, canvas.width)
-    layout, decoder = decoders.recognise(config.decoder, _sample(engine, port, size), name)
+    sample = replace(_sample(engine, port, size), names=names)
+    layout, decoder, evidence = decoders.recognise(config.decoder, sample, name)
     own = decoder.preprocess
     preprocess = Preprocess(
         own.color if config.color == "auto" else config.color,
@@ -104,13 +113,17 @@ def _foreign(engine: Engine, config: DetectorConfig, name: str) -> Description:
         own.normalise if config.normalise == "auto" else config.normalise,
     )
     canvas = replace(canvas, place=preprocess.place, fill=preprocess.fill)
-    classes = class_list(config.class_names, engine.metadata, decoder.classes, name)
+    classes = fitting_names(names, decoder.classes, name)
     licence = engine.metadata.get("license", "")
     card = replace(
         card, decoder=layout, classes=classes, height=size[0], width=size[1], licence=licence,
         place=preprocess.place, fill=preprocess.fill,
     )  # fmt: skip
-    return Description(card, layout, decoder, port, preprocess, canvas, engine.metadata)
+    LOG.info(
+        "%s is read as '%s', recognised by %s: %d classes, images %s, %s, %s.",
+        name, layout, evidence, len(classes), preprocess.color, preprocess.place, preprocess.normalise,
+    )  # fmt: skip
+    return Description(card, layout, evidence, decoder, port, preprocess, canvas, engine.metadata)
 
 
 def _sample(engine: Engine, port: Port, size: tuple[int, int]) -> Sample:
@@ -124,13 +137,9 @@ def _sample(engine: Engine, port: Port, size: tuple[int, int]) -> Sample:
 def _usual_size(metadata: Mapping[str, str], port: Port) -> tuple[int, int]:
     """What the file fixes, else what Ultralytics' metadata name, else a usual camera's."""
     height, width = port.size
-    try:
-        asked = ast.literal_eval(metadata.get("imgsz", ""))
-    except (ValueError, SyntaxError):
-        asked = None
-    listed = asked if isinstance(asked, list) else []
-    usual = [n for n in listed if isinstance(n, int) and n > 0 and n % MULTIPLE == 0]
-    if len(usual) != 2 or len(listed) != 2:
+    asked = re.fullmatch(r"\[(\d{1,5}), ?(\d{1,5})\]", metadata.get("imgsz", "").strip())
+    usual = [int(part) for part in asked.groups()] if asked else []
+    if not usual or any(n == 0 or n % MULTIPLE for n in usual):
         usual = [HEIGHT, WIDTH]
     return height or usual[0], width or usual[1]
 

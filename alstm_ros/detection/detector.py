@@ -53,7 +53,7 @@ class OnnxDetector:
         """
         self._engine = engine
         found = describe_detector(engine, config.detector, name)
-        self.card, self.layout, self.canvas = found.card, found.layout, found.canvas
+        self.card, self.layout, self.evidence, self.canvas = found.card, found.layout, found.evidence, found.canvas
         self.preprocess = found.preprocess
         self._decoder, self._port = found.decoder, found.port
         self.configure(config)
@@ -122,7 +122,7 @@ class OnnxDetector:
             groups = [[row for row, image in enumerate(images) if image.shape == shape] for shape in shapes]
         else:
             groups = [list(range(len(images)))] if images else []
-        if self._port.single:
+        if self._port.single or self._decoder.single:
             groups = [[row] for group in groups for row in group]
         for rows in groups:
             some = [images[row] for row in rows]
@@ -154,9 +154,8 @@ class OnnxDetector:
             fit: how the image lies in the network's input.
         """
         config = self._config
-        keep = (
-            (found.scores >= config.score_threshold) & (found.classes < len(self.card.classes)) & (found.classes >= 0)
-        )
+        keep = found.scores >= config.score_threshold
+        keep &= (found.classes >= 0) & (found.classes < len(self.card.classes))
         if config.classes:
             keep &= np.isin(found.classes, [self.card.classes.index(name) for name in config.classes])
         boxes = fit.to_source(found.boxes)

@@ -14,8 +14,16 @@ from alstm_ros.engines import TensorSpec
 from alstm_ros.errors import ModelError
 from alstm_ros.types import UInt8
 
-TARGET_SIZES, PIXEL_MASK = "orig_target_sizes", "pixel_mask"
-"""What RT-DETR's exports scale boxes to, width and height; and where DETR's exports look for an image, 1 there."""
+TARGET_SIZES = "orig_target_sizes"
+"""The input of RT-DETR's exports for the width and height that boxes are scaled to."""
+PIXEL_MASK = "pixel_mask"
+"""The input of DETR's exports that is 1 where the image is."""
+IMAGE_SHAPE = "im_shape"
+"""The input of PaddleDetection's exports for the height and width of what the network sees."""
+SCALE_FACTOR = "scale_factor"
+"""The input of PaddleDetection's exports for what the image was scaled by; 1 keeps boxes in the network's pixels."""
+BESIDE = (TARGET_SIZES, PIXEL_MASK, IMAGE_SHAPE, SCALE_FACTOR)
+"""Inputs that may stand beside the images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +53,7 @@ class Port:
         Raises:
             ModelError: none does, or there are inputs that nothing is known of.
         """
-        others = {key: spec for key, spec in inputs.items() if key in {TARGET_SIZES, PIXEL_MASK}}
+        others = {key: spec for key, spec in inputs.items() if key in BESIDE}
         images = [key for key in inputs if key not in others]
         shape = inputs[images[0]].shape if len(images) == 1 else ()
         colours = {place: shape[place] for place in (-3, -1) if len(shape) in {3, 4}}
@@ -55,7 +63,7 @@ class Port:
             found = ", ".join(f"{key} ({spec})" for key, spec in inputs.items())
             raise ModelError(
                 f"The model file {name} takes {found}; a detector takes one batch of images: uint8 ?x?x?x3 where the "
-                f"file describes itself, else also float ?x3x?x?, and beside it {TARGET_SIZES} or {PIXEL_MASK}."
+                f"file describes itself, else also float ?x3x?x?, and beside it {', '.join(BESIDE)}."
             )
         return cls(images[0], inputs[images[0]], planes, others)
 
@@ -83,6 +91,10 @@ class Port:
         for name, spec in self.others.items():
             if name == TARGET_SIZES:
                 given[name] = np.tile(np.array([[width, height]], spec.dtype), (count, 1))
+            elif name == IMAGE_SHAPE:
+                given[name] = np.tile(np.array([[height, width]], spec.dtype), (count, 1))
+            elif name == SCALE_FACTOR:
+                given[name] = np.ones((count, 2), spec.dtype)
             else:
                 shape = [height if size is None else size for size in spec.shape[-2:]]
                 given[name] = np.ones((count, shape[0], width if spec.shape[-1] is None else shape[1]), spec.dtype)

@@ -17,16 +17,19 @@ class OwnDecoder:
     )
     preprocess: ClassVar[Preprocess] = Preprocess()
 
+    single: bool = False
+
     @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether the outputs have these names, ranks and types."""
+    def evidence(cls, sample: Sample) -> str:
+        """Outputs of these names, ranks and types."""
         wanted = {"boxes": (3, "float32"), "scores": (2, "float32"), "classes": (2, "int64")}
         if "features" in sample.outputs:
             wanted["features"] = (3, "float32")
-        return all(
+        fits = all(
             name in sample.outputs and (len(sample.outputs[name].shape), str(sample.outputs[name].dtype)) == want
             for name, want in wanted.items()
         )
+        return f"its outputs {', '.join(wanted)}" if fits else ""
 
     def __init__(self, sample: Sample) -> None:
         self._features = "features" in sample.outputs

@@ -15,6 +15,7 @@ from alstm_ros.detection.decoders.layout import (
     Size,
     best,
     corners,
+    in_parts,
     logit,
     sigmoid,
     softmax,
@@ -22,6 +23,9 @@ from alstm_ros.detection.decoders.layout import (
 )
 from alstm_ros.detection.preprocess import Preprocess
 from alstm_ros.types import Float32, Int64
+
+COCO_IDS = 91
+"""The number of COCO's ids, 0 included, which nothing has."""
 
 
 def _no_object_last(sample: Sample) -> bool:
@@ -46,6 +50,11 @@ class RtDetrDecoder(ByNames):
     )
     preprocess: ClassVar[Preprocess] = Preprocess("rgb", "stretch", 0, "unit")
 
+    @classmethod
+    def evidence(cls, sample: Sample) -> str:
+        """The names, and no class for nothing."""
+        return "" if not sample.named and _no_object_last(sample) else super().evidence(sample)
+
     @staticmethod
     def names(sample: Sample) -> tuple[str, str] | None:
         """Names of the logits and of the boxes."""
@@ -67,10 +76,14 @@ class RtDetrDecoder(ByNames):
         """Queries that reach the threshold."""
         found = []
         for logits, boxes in zip(outputs[self.logits], outputs[self.boxes], strict=True):
-            rows, scores, classes = self.best(logits, threshold)
+            rows, scores, classes = self.best(self.kept(logits), threshold)
             scaled = boxes[rows] * np.array([size[1], size[0]] * 2, np.float32)
             found.append(Proposals(corners(scaled[:, :2], scaled[:, 2:]), scores, classes))
         return found
+
+    def kept(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """The columns `(Q, C)` that scores are made of."""
+        return logits
 
     @staticmethod
     def best(logits: NDArray[Any], threshold: float) -> tuple[Int64, Float32, Int64]:
@@ -89,9 +102,10 @@ class DetrDecoder(RtDetrDecoder):
     preprocess: ClassVar[Preprocess] = Preprocess("rgb", "corner", 0, "imagenet")
 
     @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether the names and shapes are these, and there is a class for nothing."""
-        return super().fits(sample) and _no_object_last(sample)
+    def evidence(cls, sample: Sample) -> str:
+        """The names, and that most queries say the last class of noise."""
+        known = cls.names(sample) and (sample.named or _no_object_last(sample))
+        return f"its outputs {', '.join(cls.names(sample) or ())}, whose last class is for no object" if known else ""
 
     def __init__(self, sample: Sample) -> None:
         super().__init__(sample)
@@ -101,3 +115,39 @@ class DetrDecoder(RtDetrDecoder):
     def best(logits: NDArray[Any], threshold: float) -> tuple[Int64, Float32, Int64]:
         """The same of logits `(Q, C + 1)`."""
         return best(softmax(logits)[:, :-1], threshold)
+
+
+class RfDetrDecoder(RtDetrDecoder):
+    """Sigmoid scores under other names; the last column is for no object, but for COCO's 91, which are its ids."""
+
+    expects: ClassVar[str] = (
+        "labels ?xQx(C+1), a logit for each class and one for no object (91 are COCO's ids), and dets ?xQx4: centre "
+        "and size as parts of the input; masks may follow"
+    )
+    preprocess: ClassVar[Preprocess] = Preprocess("rgb", "stretch", 0, "imagenet")
+
+    @classmethod
+    def evidence(cls, sample: Sample) -> str:
+        """The names and that boxes are parts of the input."""
+        return "its outputs dets and labels" if cls.names(sample) else ""
+
+    @staticmethod
+    def names(sample: Sample) -> tuple[str, str] | None:
+        """Names of the logits and of the boxes."""
+        shapes = {name: spec.shape for name, spec in sample.outputs.items()}
+        logits, boxes = shapes.get("labels", ()), shapes.get("dets", ())
+        if len(logits) != 3 or len(boxes) != 3 or boxes[2] != 4 or logits[1] != boxes[1] or (logits[2] or 0) < 2:
+            return None
+        if any(len(shape) != 4 for name, shape in shapes.items() if name not in {"labels", "dets"}):
+            return None
+        if sample.values and not in_parts(sample.values["dets"]):
+            return None
+        return "labels", "dets"
+
+    def __init__(self, sample: Sample) -> None:
+        super().__init__(sample)
+        self.classes -= self.classes != COCO_IDS
+
+    def kept(self, logits: NDArray[Any]) -> NDArray[Any]:
+        """The columns `(Q, C)` that are classes."""
+        return logits[:, : self.classes]

@@ -19,7 +19,11 @@ Size = tuple[int, int]
 """Height and width in pixels of the network's input."""
 
 STRIDES = (8, 16, 32)
-NANODET_STRIDES = (8, 16, 32, 64)
+"""Strides in pixels of the maps that most families predict from."""
+WITH_64 = (8, 16, 32, 64)
+"""Strides in pixels of the maps of NanoDet-Plus, and of what is trained for large inputs."""
+WITH_4 = (4, 8, 16, 32)
+"""Strides in pixels of the maps of what is trained for small objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,16 @@ class Sample:
         size: height and width of the input that was answered; (0, 0) where none was.
         metadata: what the file says about itself.
         values: an answer to noise; empty for a file that names its decoder itself.
+        names: of the classes, where the file or somebody tells them.
+        named: whether somebody said which layout it is, so that values decide nothing that shapes leave open.
     """
 
     outputs: Mapping[str, TensorSpec]
     size: Size = (0, 0)
     metadata: Mapping[str, str] = field(default_factory=dict)
     values: Outputs = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    named: bool = False
 
     def first(self) -> tuple[int | None, ...]:
         """Shape of the first output."""
@@ -73,12 +81,17 @@ class Decoder(Protocol):
     """What such networks were trained on."""
 
     @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether a model's outputs are of this layout."""
+    def evidence(cls, sample: Sample) -> str:
+        """By what a model's outputs are known to be of this layout, in words; empty where they are of another."""
         ...
 
     def __init__(self, sample: Sample) -> None:
-        """Takes over what the sample shows of a model that fits."""
+        """Takes over what the sample shows of a model that is of this layout."""
+        ...
+
+    @property
+    def single(self) -> bool:
+        """Whether an answer is of one image only, so that images go in one by one."""
         ...
 
     @property
@@ -103,20 +116,32 @@ class Decoder(Protocol):
 class ByNames(ABC):
     """Part of a decoder: the layout is known by which output plays which part."""
 
+    single: bool = False
+
     @staticmethod
     @abstractmethod
     def names(sample: Sample) -> tuple[str, ...] | None:
         """Names of the outputs in the order that the decoder wants; None where they are of another layout."""
 
     @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether every part is found."""
-        return cls.names(sample) is not None
+    def evidence(cls, sample: Sample) -> str:
+        """The outputs that play the parts."""
+        return "its outputs " + ", ".join(filter(None, cls.names(sample) or ())) if cls.names(sample) else ""
 
 
 def counts(size: Size, strides: Sequence[int] = STRIDES) -> list[int]:
     """How many cells each stride's map has; a part of a cell counts as one."""
     return [-(-size[0] // stride) * -(-size[1] // stride) for stride in strides]
+
+
+def strides_of(cells: int | None, size: Size, known: Sequence[tuple[int, ...]]) -> tuple[int, ...]:
+    """The first of the known strides whose maps have so many cells at this size; empty where none has."""
+    return next((strides for strides in known if cells == sum(counts(size, strides))), ())
+
+
+def listed(strides: Sequence[int]) -> str:
+    """Such as `8, 16, 32`."""
+    return ", ".join(map(str, strides))
 
 
 def grid(size: Size, strides: Sequence[int] = STRIDES) -> Float32:
@@ -171,3 +196,69 @@ def corners(centres: NDArray[Any], sizes: NDArray[Any]) -> Float32:
 def within_unit(values: NDArray[Any]) -> bool:
     """Whether all are in 0..1, as probabilities are and raw scores are not."""
     return bool(values.size and values.min() >= 0 and values.max() <= 1)
+
+
+PARTS_AT_MOST = 1.5
+"""The largest coordinate of boxes that are parts of the input, in sides of it; boxes in pixels of any use go beyond."""
+BEYOND = 0.1
+"""How far a sensible box may lie over the border of the input, in sides of it."""
+MOST_ARE = 0.95
+"""Share of rows that must be sensible boxes under a reading of their columns for that reading to be possible."""
+
+
+def in_parts(boxes: NDArray[Any]) -> bool | None:
+    """Whether boxes `(..., 4)` are parts of the input rather than pixels; None where there are none to tell by."""
+    finite = boxes[np.isfinite(boxes).all(axis=-1)]
+    if not finite.any():
+        return None
+    return bool(np.abs(finite).max() <= PARTS_AT_MOST)
+
+
+def to_pixels(boxes: NDArray[Any], size: Size, *, parts: bool | None) -> Float32:
+    """Boxes `(K, 4)` in pixels of the input; where nobody knows whether they are parts of it, they tell themselves."""
+    scaled = in_parts(boxes) if parts is None else parts
+    factor = np.array([size[1], size[0]] * 2, np.float32) if scaled else np.float32(1)
+    return np.asarray(boxes * factor, np.float32)
+
+
+def sensible_corners(boxes: NDArray[Any]) -> bool:
+    """Whether rows `(..., 4)` can be xyxy: nearly all are in order."""
+    rows = _filled(boxes)
+    return _most((rows[:, 2:] >= rows[:, :2]).all(axis=1))
+
+
+def sensible_centres(boxes: NDArray[Any], size: Size) -> bool:
+    """Whether rows `(..., 4)` can be centre and size: nearly all centres lie in the input, no size is below 0."""
+    rows = _filled(boxes)
+    sides = _sides(rows, size)
+    middle = rows[:, :2] / sides
+    return _most(((rows[:, 2:] >= 0) & (middle >= -BEYOND) & (middle <= 1 + BEYOND)).all(axis=1))
+
+
+def inside_as_centres(boxes: NDArray[Any], size: Size) -> bool:
+    """Whether nearly all rows `(..., 4)` lie in the input if they are centre and size; few xyxy rows would."""
+    rows = _filled(boxes)
+    sides = _sides(rows, size)
+    low, high = (rows[:, :2] + part * rows[:, 2:] / 2 for part in (-1, 1))
+    return _most(((low / sides >= -BEYOND) & (high / sides <= 1 + BEYOND)).all(axis=1))
+
+
+def _filled(boxes: NDArray[Any]) -> NDArray[np.float64]:
+    """The rows that are not all zero."""
+    rows = boxes.reshape(-1, 4).astype(np.float64)
+    return rows[rows.any(axis=1)]
+
+
+def _sides(rows: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
+    """Width and height of the input in the rows' unit."""
+    return np.array([1.0, 1.0] if in_parts(rows) else [size[1], size[0]])
+
+
+def _most(good: Any) -> bool:
+    """Whether a rule holds for nearly all rows `(N,)`."""
+    return bool(np.mean(good) >= MOST_ARE) if len(good) else True
+
+
+def whole(values: NDArray[Any]) -> bool:
+    """Whether all are whole numbers, as classes are."""
+    return bool((values == np.round(values)).all())

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
-    NANODET_STRIDES,
     STRIDES,
+    WITH_64,
     Outputs,
     Proposals,
     Sample,
@@ -17,9 +17,11 @@ from alstm_ros.detection.decoders.layout import (
     best,
     counts,
     grid,
+    listed,
     logit,
     sigmoid,
     softmax,
+    strides_of,
     within_unit,
 )
 from alstm_ros.detection.preprocess import Preprocess
@@ -36,6 +38,7 @@ class _Distances:
     centre: ClassVar[float]
     """Where in its cell a point lies from which the sides are measured, in cells."""
     preprocess: ClassVar[Preprocess] = Preprocess("bgr", "centre", 0, "imagenet")
+    single: bool = False
 
     def __init__(self, classes: int, strides: tuple[int, ...], *, raw: bool) -> None:
         self.classes, self.strides, self.raw = classes, strides, raw
@@ -67,9 +70,10 @@ class NanodetDecoder(_Distances):
     centre: ClassVar[float] = 0.5
 
     @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether each stride has its pair."""
-        return cls._pairs(sample) is not None
+    def evidence(cls, sample: Sample) -> str:
+        """The pairs of the strides."""
+        pairs = cls._pairs(sample)
+        return f"a pair of scores and {SIDES} box bins for each of the strides 8, 16, 32" if pairs else ""
 
     @staticmethod
     def _pairs(sample: Sample) -> list[tuple[str, str]] | None:
@@ -112,19 +116,25 @@ class NanodetPlusDecoder(_Distances):
     centre: ClassVar[float] = 0.0
 
     @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether there is a row for each cell of four strides, or three."""
+    def evidence(cls, sample: Sample) -> str:
+        """A row for each cell of four strides, or three, whose last columns are no probabilities."""
         shape = sample.first()
         if len(shape) != 3 or len(sample.outputs) != 1 or not shape[2] or shape[2] <= SIDES:
-            return False
-        return shape[1] in {sum(counts(sample.size, strides)) for strides in (NANODET_STRIDES, STRIDES)}
+            return ""
+        strides = cls._strides(sample)
+        if not strides or (not sample.named and sample.values and within_unit(sample.value()[..., -SIDES:])):
+            return ""
+        return f"{shape[1]} rows, as many as there are cells of strides {listed(strides)}, and raw box bins"
+
+    @staticmethod
+    def _strides(sample: Sample) -> tuple[int, ...]:
+        return strides_of(sample.first()[1], sample.size, (STRIDES, WITH_64))
 
     def __init__(self, sample: Sample) -> None:
         shape = sample.first()
         classes = (shape[2] or SIDES) - SIDES
-        three = shape[1] == sum(counts(sample.size, STRIDES))
         raw = not within_unit(sample.value()[..., :classes])
-        super().__init__(classes, STRIDES if three else NANODET_STRIDES, raw=raw)
+        super().__init__(classes, self._strides(sample), raw=raw)
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Rows that reach the threshold."""

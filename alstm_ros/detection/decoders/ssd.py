@@ -1,4 +1,4 @@
-"""SSD (Liu et al., 2016) in torchvision's layouts: the heads' raw outputs, and what its models return."""
+"""SSD (Liu et al., 2016) in torchvision's layout: the heads' raw outputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,12 @@ from alstm_ros.detection.decoders.priors import priors
 from alstm_ros.detection.preprocess import Preprocess
 from alstm_ros.types import Float32
 
-MOVES, GROWTHS = 10.0, 5.0
-"""Weights of the box encoding: centres in tenths of the anchor's size, logarithms of sizes in fifths."""
+MOVES = 10.0
+"""Weight of the encoding of centres: they are in tenths of the anchor's size."""
+GROWTHS = 5.0
+"""Weight of the encoding of sizes: their logarithms are in fifths."""
 MOST_GROWTH = float(np.log(1000 / 16))
+"""Logarithm of the most that a box may be larger than its anchor, as torchvision has it."""
 
 
 class SsdDecoder(ByNames):
@@ -73,45 +76,4 @@ class SsdDecoder(ByNames):
             centres = placed[:, :2] + sides / 2 + code[:, :2] / MOVES * sides
             sizes = sides * np.exp(np.minimum(code[:, 2:] / GROWTHS, MOST_GROWTH))
             found.append(Proposals(corners(centres, sizes), top, classes))
-        return found
-
-
-class BoxesDecoder(ByNames):
-    """Boxes, labels and scores after everything, as torchvision's detectors and RT-DETR's own export give them."""
-
-    expects: ClassVar[str] = (
-        "three outputs, in any order: boxes Kx4 (xyxy in pixels of the input), labels K (whole numbers) and scores K, "
-        "each with a batch in front or without"
-    )
-    preprocess: ClassVar[Preprocess] = Preprocess("rgb", "stretch", 0, "unit")
-
-    @staticmethod
-    def names(sample: Sample) -> tuple[str, str, str] | None:
-        """Names of boxes, labels and scores."""
-        if len(sample.outputs) != 3:
-            return None
-        labels = [name for name, spec in sample.outputs.items() if spec.dtype.kind == "i"]
-        floats = [(name, spec.shape) for name, spec in sample.outputs.items() if spec.dtype.kind == "f"]
-        if len(labels) != 1 or len(floats) != 2:
-            return None
-        (one, first), (other, second) = sorted(floats, key=lambda item: len(item[1]))  # scores, boxes
-        rank = len(sample.outputs[labels[0]].shape)
-        if rank not in {1, 2} or len(first) != rank or len(second) != rank + 1 or second[-1] not in {4, None}:
-            return None
-        return other, labels[0], one
-
-    def __init__(self, sample: Sample) -> None:
-        self._boxes, self._labels, self._scores = self.names(sample) or ("", "", "")
-        self._batched = len(sample.outputs[self._labels].shape) == 2
-        # torchvision counts COCO's ids with the background in front; with a batch it is RT-DETR, which counts its own.
-        self.classes = 0 if self._batched else 91
-
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
-        """Rows that reach the threshold."""
-        parts = [outputs[name] for name in (self._boxes, self._labels, self._scores)]
-        found = []
-        for boxes, labels, scores in zip(*(parts if self._batched else [part[None] for part in parts]), strict=True):
-            keep = scores >= threshold
-            kept = boxes[keep].astype(np.float32), scores[keep].astype(np.float32)
-            found.append(Proposals(*kept, labels[keep].astype(np.int64)))
         return found

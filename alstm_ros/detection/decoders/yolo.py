@@ -1,68 +1,75 @@
-"""The YOLOv8/11 family of Ultralytics: one-to-many heads that need suppression, and end-to-end ones that do not."""
+"""What Ultralytics' YOLOv8 and later give before suppression: a column or a row for each cell, boxes in the graph."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
 
-from alstm_ros.detection.decoders.layout import Outputs, Proposals, Sample, Size, best, corners, counts
+from alstm_ros.detection.decoders.layout import (
+    STRIDES,
+    WITH_4,
+    WITH_64,
+    Outputs,
+    Proposals,
+    Sample,
+    Size,
+    best,
+    corners,
+    in_parts,
+    listed,
+    sensible_centres,
+    sensible_corners,
+    strides_of,
+    to_pixels,
+    within_unit,
+)
 from alstm_ros.detection.preprocess import Preprocess
 
 LETTERBOX = Preprocess("rgb", "centre", 114, "unit")
-
-
-def class_names(metadata: Mapping[str, str]) -> tuple[str, ...]:
-    """What `names` in the metadata of an Ultralytics export says, such as `{0: 'person'}`; empty if nothing."""
-    text = metadata.get("names", "")
-    if len(text) > LONGEST_NAMES:
-        return ()
-    try:
-        names = ast.literal_eval(text)
-        if isinstance(names, Mapping):
-            names = [names[key] for key in sorted(names)]
-    except (
-        ValueError,
-        SyntaxError,
-        TypeError,
-        MemoryError,
-        RecursionError,
-    ):  # what a file may bring Python's parser to
-        return ()
-    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
-
-
-LONGEST_NAMES = 500_000
-"""How many characters are read of a file's class names; the 1203 of LVIS have 30,000."""
+"""What Ultralytics' networks are trained on."""
+KNOWN_STRIDES = (STRIDES, WITH_4, WITH_64)
+"""Strides in pixels of the maps of the families' usual networks, of those for small objects, and of P6 networks."""
+COCO = 80
+"""The number of COCO's classes, by which rows of 5 + C and of 4 + C are told apart where no names do."""
+RIGHT_ANGLE = float(np.pi / 2)
+"""A quarter turn in radians."""
 
 
 class YoloDecoder:
     """A column for each cell."""
 
     expects: ClassVar[str] = (
-        "a first output ?x(4+C)xN, a column for each cell of strides 8, 16, 32: centre and size in pixels, C class "
-        "scores; more rows (masks, keypoints) may follow where the metadata holds `names` or a second output the masks"
+        "a first output ?x(4+C)xN, a column for each cell of strides 8, 16, 32 (or 4 to 32, or 8 to 64): centre and "
+        "size in pixels, C class scores; more rows (masks, keypoints) may follow where `names`, with `kpt_shape` or a "
+        "second output of masks, explain them"
     )
     preprocess: ClassVar[Preprocess] = LETTERBOX
+    single: bool = False
 
     @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether there is a column for each cell, with at least one class."""
+    def evidence(cls, sample: Sample) -> str:
+        """A column for each cell, whose class scores are in 0..1."""
         shape = sample.first()
-        return len(shape) == 3 and shape[2] == sum(counts(sample.size)) and cls._count(sample) > 0
+        if len(shape) != 3 or oriented(sample) or not strides_of(shape[2], sample.size, KNOWN_STRIDES):
+            return ""
+        count = cls._count(sample)
+        if count < 1 or (sample.values and not within_unit(sample.value()[:, 4 : 4 + count])):
+            return ""
+        strides = strides_of(shape[2], sample.size, KNOWN_STRIDES)
+        return f"{shape[2]} columns, one for each cell of strides {listed(strides)}, of 4 rows and {count} in 0..1"
 
     @staticmethod
     def _count(sample: Sample) -> int:
-        if names := class_names(sample.metadata):
-            return len(names)
+        """Classes; rows that are neither masks nor keypoints are classes too, so that missing names are noticed."""
         shapes = [spec.shape for spec in sample.outputs.values()]
+        rows = (shapes[0][1] or 0) - 4
         masks = next((shape[1] or 0 for shape in shapes[1:] if len(shape) == 4), 0)
-        return (shapes[0][1] or 0) - 4 - masks
+        return rows - masks - (keypoints(sample) if rows - masks != len(sample.names) else 0)
 
     def __init__(self, sample: Sample) -> None:
         self.classes = self._count(sample)
+        self.strides = strides_of(sample.first()[2], sample.size, KNOWN_STRIDES) or STRIDES
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
         """Boxes of the columns that reach the threshold."""
@@ -76,36 +83,159 @@ class YoloDecoder:
         return found
 
 
-class EndToEndDecoder:
-    """The best boxes, chosen inside."""
+def keypoints(sample: Sample) -> int:
+    """Numbers that a pose network says of each box beside the box, as `kpt_shape` in the metadata tells."""
+    parts = sample.metadata.get("kpt_shape", "").strip("[]() ").split(",")
+    if len(parts) != 2 or not all(part.strip().isdecimal() and len(part.strip()) < 5 for part in parts):
+        return 0
+    return int(parts[0]) * int(parts[1])
+
+
+def oriented(sample: Sample) -> bool:
+    """Whether a network says at which angle its boxes lie: its task is `obb`, or its last row is angles, not scores."""
+    if task := sample.metadata.get("task", ""):
+        return task == "obb"
+    if not sample.values or len(sample.first()) != 3 or len(sample.outputs) > 1 or (sample.first()[1] or 0) < 6:
+        return False
+    scores, angles = sample.value()[:, 4:-1], sample.value()[:, -1]
+    turned = bool(angles.min() < 0 or angles.max() > 1)
+    return within_unit(scores) and turned and angles.min() >= -RIGHT_ANGLE and angles.max() <= 2 * RIGHT_ANGLE
+
+
+class YoloOrientedDecoder(YoloDecoder):
+    """Boxes at an angle; what comes out is the upright box around each."""
 
     expects: ClassVar[str] = (
-        "a first output ?xKx6 of at most 1000 rows: xyxy in pixels, score, class (more columns for masks may follow)"
+        "one output ?x(4+C+1)xN, a column for each cell of strides 8, 16, 32: centre and size in pixels, C class "
+        "scores, and the angle in radians; upright boxes are put around them"
     )
-    preprocess: ClassVar[Preprocess] = LETTERBOX
-    most: ClassVar[int] = 1000
 
     @classmethod
-    def fits(cls, sample: Sample) -> bool:
-        """Whether rows end in a score and a whole number."""
+    def evidence(cls, sample: Sample) -> str:
+        """A column for each cell, the task or a last row of angles."""
         shape = sample.first()
-        if len(shape) != 3 or not shape[1] or not shape[2] or shape[1] > cls.most or len(sample.outputs) > 2:
-            return False
-        masks = any(len(spec.shape) == 4 for spec in sample.outputs.values())
-        if shape[2] != 6 and not (masks and shape[2] > 6):
-            return False
-        if not sample.values:
-            return True
-        scores, classes = np.moveaxis(sample.value()[..., 4:6], -1, 0)
-        return bool((scores >= 0).all() and (scores <= 1).all() and (classes == np.round(classes)).all())
+        columns = len(shape) == 3 and bool(strides_of(shape[2], sample.size, KNOWN_STRIDES)) and (shape[1] or 0) > 5
+        if not columns or not (sample.named or oriented(sample)):
+            return ""
+        by = "its task 'obb'" if sample.metadata.get("task") == "obb" else "a last row in -pi/2..pi"
+        return f"{shape[2]} columns, one for each cell, and {by}"
 
-    def __init__(self, sample: Sample) -> None:
-        self.classes = len(class_names(sample.metadata))
+    @staticmethod
+    def _count(sample: Sample) -> int:
+        return (sample.first()[1] or 0) - 5
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
-        """Rows that reach the threshold."""
+        """Upright boxes around those of the columns that reach the threshold."""
         found = []
-        for rows in next(iter(outputs.values())):
-            kept = rows[rows[:, 4] >= threshold].astype(np.float32)
-            found.append(Proposals(kept[:, :4], kept[:, 4], kept[:, 5].astype(np.int64)))
+        for columns in next(iter(outputs.values())):
+            rows, top, classes = best(columns[4 : 4 + self.classes].T, threshold)
+            boxes = columns[:4, rows].T
+            found.append(Proposals(upright(boxes, columns[-1, rows]), top, classes))
+        return found
+
+
+def upright(boxes: np.ndarray, angles: np.ndarray) -> np.ndarray:
+    """The upright boxes `(K, 4)` xyxy around boxes `(K, 4)` of centre and size that are turned by angles `(K,)`."""
+    across, down = np.abs(np.cos(angles))[:, None], np.abs(np.sin(angles))[:, None]
+    width, height = boxes[:, 2:3], boxes[:, 3:4]
+    return corners(boxes[:, :2], np.concatenate([width * across + height * down, width * down + height * across], 1))
+
+
+class YoloRowsDecoder:
+    """A row for each cell or query: box and class scores, without objectness."""
+
+    expects: ClassVar[str] = (
+        "one output ?xNx(4+C), a row for each cell of strides 8, 16, 32 or for each of at most 1000 queries: centre "
+        "and size in pixels or as parts of the input, C class scores"
+    )
+    preprocess: ClassVar[Preprocess] = LETTERBOX
+    single: bool = False
+    queries: ClassVar[int] = 1000
+
+    @classmethod
+    def evidence(cls, sample: Sample) -> str:
+        """Rows that are boxes by centre and size, and columns in 0..1 that are no classes' numbers."""
+        shape = sample.first()
+        if len(shape) != 3 or len(sample.outputs) != 1 or not shape[1] or not shape[2] or shape[2] < 5:
+            return ""
+        if not strides_of(shape[1], sample.size, KNOWN_STRIDES) and shape[1] > cls.queries:
+            return ""
+        if not sample.named and not cls._plausible(sample, shape[2] - 4):
+            return ""
+        by = ", as many as there are names" if len(sample.names) == shape[2] - 4 else ""
+        return f"{shape[1]} rows of centre, size and {shape[2] - 4} columns in 0..1{by}"
+
+    @staticmethod
+    def _plausible(sample: Sample, classes: int) -> bool:
+        """Whether values, names and task agree with rows of box and class scores."""
+        if not sample.values or sample.metadata.get("task", "detect") != "detect":
+            return False
+        if len(sample.names) not in {0, classes} or (not sample.names and classes == 1 + COCO):
+            return False
+        boxes, scores = np.split(sample.value(), [4], axis=2)
+        numbers = (scores == np.round(scores)) & (scores.max(axis=(0, 1)) >= 1)
+        likely = within_unit(scores) and not numbers.all(axis=(0, 1)).any()
+        return likely and bool(boxes.any()) and sensible_centres(boxes, sample.size)
+
+    def __init__(self, sample: Sample) -> None:
+        self.classes = (sample.first()[2] or 4) - 4
+        self._parts = in_parts(sample.value()[..., :4])
+
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+        """Boxes of the rows that reach the threshold."""
+        found = []
+        for values in next(iter(outputs.values())):
+            rows, top, classes = best(values[:, 4:], threshold)
+            boxes = to_pixels(values[rows, :4], size, parts=self._parts)
+            found.append(Proposals(corners(boxes[:, :2], boxes[:, 2:]), top, classes))
+        return found
+
+
+class YoloNasDecoder:
+    """Boxes and class scores of every cell in two outputs."""
+
+    expects: ClassVar[str] = (
+        "two outputs with a row for each cell of strides 8, 16, 32: boxes ?xNx4 (xyxy in pixels) and scores ?xNxC in "
+        "0..1, whose names end in 'bboxes' and 'scores' where C is 4"
+    )
+    preprocess: ClassVar[Preprocess] = LETTERBOX
+    single: bool = False
+
+    @classmethod
+    def evidence(cls, sample: Sample) -> str:
+        """A row for each cell in both outputs, which are boxes and scores."""
+        names = cls.names(sample)
+        if names is None:
+            return ""
+        boxes, scores = (sample.values.get(name) for name in names)
+        if boxes is not None and scores is not None and not sample.named:
+            pixels = not in_parts(boxes) and sensible_corners(boxes)
+            if not pixels or not within_unit(scores):
+                return ""
+        return f"its outputs {names[0]} and {names[1]}, with a row for each cell of strides {listed(STRIDES)}"
+
+    @staticmethod
+    def names(sample: Sample) -> tuple[str, str] | None:
+        """Names of the boxes and of the scores."""
+        shapes = {name: spec.shape for name, spec in sample.outputs.items()}
+        if len(shapes) != 2 or any(len(shape) != 3 for shape in shapes.values()):
+            return None
+        if any(not strides_of(shape[1], sample.size, (STRIDES,)) for shape in shapes.values()):
+            return None
+        boxes = [name for name, shape in shapes.items() if shape[2] == 4]
+        if len(boxes) == 2:
+            boxes = [name for name in boxes if name.lower().endswith("boxes")]
+        others = [name for name in shapes if name not in boxes]
+        return (boxes[0], others[0]) if len(boxes) == len(others) == 1 else None
+
+    def __init__(self, sample: Sample) -> None:
+        self._boxes, self._scores = self.names(sample) or ("", "")
+        self.classes = sample.outputs[self._scores].shape[2] or 0
+
+    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+        """Boxes of the rows that reach the threshold."""
+        found = []
+        for boxes, scores in zip(outputs[self._boxes], outputs[self._scores], strict=True):
+            rows, top, classes = best(scores, threshold)
+            found.append(Proposals(boxes[rows].astype(np.float32), top, classes))
         return found

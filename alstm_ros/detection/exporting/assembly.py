@@ -218,7 +218,8 @@ class Assembly:
         except ModelError:
             return False
         outputs = {name: TensorSpec(value.shape, value.dtype) for name, value in values.items()}
-        return type(self._known.decoder).fits(Sample(outputs, other, self._known.metadata, values))
+        sample = Sample(outputs, other, self._known.metadata, values, self._known.card.classes)
+        return bool(type(self._known.decoder).evidence(sample))
 
     def _metadata(self, size: Size, licence: str) -> dict[str, str]:
         smallest = MULTIPLE

@@ -35,15 +35,19 @@ def detections_from(config: Config) -> OnnxDetector | GivenDetections:
 FOREIGN_FILES = {
     (".pt", ".pth", ".ckpt"): (
         "a file of PyTorch, which holds code and weights but no graph",
-        "  Ultralytics:  yolo export model={name} format=onnx\n"
-        "  others:       python -c 'import torch; torch.onnx.export(MODEL.eval(), torch.zeros(1, 3, 640, 640), "
-        '"model.onnx")\'',
+        (
+            "  Ultralytics:  yolo export model={name} format=onnx\n"
+            "  others:       python -c 'import torch; torch.onnx.export(MODEL.eval(), torch.zeros(1, 3, 640, 640), "
+            '"model.onnx")\''
+        ),
     ),
     (".engine", ".plan", ".trt"): (
         "a TensorRT engine, which runs on one kind of GPU with one version of TensorRT",
-        "  Ultralytics:  yolo export model=WEIGHTS.pt format=onnx\n"
-        "  others:       python -c 'import torch; torch.onnx.export(MODEL.eval(), torch.zeros(1, 3, 640, 640), "
-        '"model.onnx")\'',
+        (
+            "  Ultralytics:  yolo export model=WEIGHTS.pt format=onnx\n"
+            "  others:       python -c 'import torch; torch.onnx.export(MODEL.eval(), torch.zeros(1, 3, 640, 640), "
+            '"model.onnx")\''
+        ),
     ),
 }
 """Suffixes of files that people have of a detector to what such a file is, and the two lines that export it."""
@@ -63,8 +67,8 @@ def model_file(name: str) -> Path:
     for suffixes, (what, lines) in FOREIGN_FILES.items():
         if path.suffix.lower() in suffixes:
             raise ModelError(
-                f"The model file {path.name} is {what}; a detector must be an ONNX file. Export it, and give what comes "
-                f"out:\n{lines.format(name=path.name)}"
+                f"The model file {path.name} is {what}; a detector must be an ONNX file. Export it, and give what "
+                f"comes out:\n{lines.format(name=path.name)}"
             )
     return path
 
@@ -88,8 +92,8 @@ def load(config: Config) -> OnnxDetector:
     except ModelError as error:
         if path.is_file() and TENSORRT_ONLY.encode() in path.read_bytes():
             raise ModelError(
-                f"The model file {path.name} holds the operation {TENSORRT_ONLY}, which TensorRT alone runs; ONNX Runtime "
-                "always stands ready beside it here. Export the model without its suppression."
+                f"The model file {path.name} holds the operation {TENSORRT_ONLY}, which TensorRT alone runs; ONNX "
+                "Runtime always stands ready beside it here. Export the model without its suppression."
             ) from error
         raise
     return OnnxDetector(engine, config, path.name)

@@ -60,7 +60,7 @@ def step_inputs(rows: int, pairs: int, seed: int = 0) -> dict[str, NDArray[Any]]
 
 
 @settings(max_examples=40, deadline=None)
-@given(sizes=st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=12))
+@given(sizes=st.lists(st.tuples(st.integers(0, 70), st.integers(0, 70)), min_size=1, max_size=12))
 def test_any_sequence_of_sizes_answers_as_without_padding(sizes: list[tuple[int, int]], tmp_path_factory: Any) -> None:
     world = World(tmp_path_factory.mktemp("w"), recurrent_step())
     for seed, (rows, pairs) in enumerate(sizes):
@@ -225,3 +225,16 @@ def test_the_inspectors_words_become_types(step: World) -> None:
     assert plan.layers() == {"convolution": {"fp16": 2}, "softmax": {"fp32": 1}}
     with pytest.raises(EngineFailure, match=r"cannot load the engine: .*the plan is empty"):
         LoadedPlan(step.flavour, b"")
+
+
+def test_a_step_without_rows_of_state_leaves_the_state_on_the_device(step: World) -> None:
+    """The tracker asks for the pairs' half of the model and for the tracks' half in turn."""
+    first = step_inputs(5, 3)
+    found = step.assert_alike(first)
+    for seed in range(1, 5):
+        step.assert_alike(step_inputs(0, 7, seed))
+        fresh = step_inputs(5, 0, seed)
+        uploads = step.device.uploads
+        given = {"h": found["h_next"], "c": found["c_next"], "x": fresh["x"], "pairs": fresh["pairs"]}
+        found = step.assert_alike(given)
+        assert step.device.uploads == uploads + 2  # x and pairs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -59,6 +60,11 @@ class Buffers:
         """Says that what the model writes to `following` is what it reads from `name` in the next step."""
         if self._slots[name].memory.size == self._slots[following].memory.size:
             self._pairs[name] = following
+
+    @property
+    def pairs(self) -> Mapping[str, str]:
+        """The recurrent states: name of the input to name of the output that follows it."""
+        return self._pairs
 
     def swap(self) -> dict[str, str]:
         """Lets the states that were written be the ones that are read; returns input to output."""

@@ -77,14 +77,18 @@ class ShapeProfile:
         )
 
     def sizes(self, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int] | None:
-        """The free axes' sizes in these input shapes; None where a size is out of its range or two disagree."""
+        """The free axes' sizes in these input shapes; None where a size is out of its range or two disagree.
+
+        Where rows may be padded there may be none at all: a model of two halves is asked for one of them.
+        """
         found: dict[str, int] = {}
         for name, dims in self.inputs.items():
             for dim, size in zip(dims, shapes[name], strict=True):
                 if isinstance(dim, int):
                     continue
                 allowed = self.ranges[dim]
-                if not allowed.least <= size <= allowed.most or found.setdefault(dim, size) != size:
+                least = 0 if allowed.step else allowed.least
+                if not least <= size <= allowed.most or found.setdefault(dim, size) != size:
                     return None
         return found
 

@@ -57,7 +57,8 @@ class TensorRTEngine:
     from then on one launch replays it, as long as the addresses are the same.
 
     A recurrent state (output `X_next` for input `X`) has two buffers that swap roles. The array returned as `X_next` is
-    read-only; passed back as `X` it is recognised and nothing is copied to the GPU.
+    read-only; passed back as `X` it is recognised and nothing is copied to the GPU. A call without rows of state, for the
+    other half of a model, leaves the state where it is.
     """
 
     def __init__(
@@ -198,7 +199,7 @@ class TensorRTEngine:
         """Puts the inputs on the GPU, rows of padding as zeros; states that are there already stay."""
         for name, array in inputs.items():
             held = self._held.get(name)
-            if held is not None and held() is array:
+            if (held is not None and held() is array) or (name in self._buffers.pairs and not array.size):
                 continue
             slot = self._buffers[name]
             staged = slot.view(bucket.shapes[name])
@@ -221,6 +222,8 @@ class TensorRTEngine:
             wanted = self._profile.resolve(self._profile.outputs[name], sizes)
             inside = tuple(slice(size) for size in wanted)
             found[name] = np.array(array[inside], self.outputs[name].dtype)
+        if not all(found[following].size for following in self._buffers.pairs.values()):
+            return found  # what was written is padding; the next step writes over it
         for name, following in self._buffers.swap().items():
             found[following].flags.writeable = False
             self._held[name] = weakref.ref(found[following])

@@ -131,6 +131,7 @@ class LearnedAssociator:
         self._history = History()
         self._states = {name: np.zeros((0, layout.width(name)), np.float32) for name in STATES}
         self._keys = np.zeros((0, layout.embedding + 2), np.float32)
+        self._latest: tuple[Int64, dict[str, NDArray[Any]]] = (np.zeros(0, np.int64), {})
         self._nothing: dict[str, NDArray[Any]] = {"x": self.x, **self._states, "pairs": self.pairs, "keys": self._keys}
 
     @property
@@ -157,7 +158,8 @@ class LearnedAssociator:
         self._grow(which)
         if len(decision.slots):
             self.forget(decision.slots)
-        out = self._call({"x": x, **{name: state.take(which, 0) for name, state in self._states.items()}})
+        out = self._call({"x": x, **self._states_of(which)})
+        self._latest = which, {name: out[f"{name}_next"] for name in self._states}
         for name, state in self._states.items():
             state[which] = out[f"{name}_next"]
         self._keys[which] = out["key"]
@@ -172,9 +174,21 @@ class LearnedAssociator:
 
     def forget(self, slots: NDArray[Any]) -> None:
         """Clears the state of these slots."""
+        self._latest = (np.zeros(0, np.int64), {})
         known = slots[slots < len(self._keys)]
         for state in (*self._states.values(), self._keys):
             state[known] = 0
+
+    def _states_of(self, which: Int64) -> Mapping[str, NDArray[Any]]:
+        """The states of these slots.
+
+        Where the last step had the same tracks they are the very arrays that it gave: a GPU that holds them still is
+        sent nothing.
+        """
+        slots, states = self._latest
+        if np.array_equal(slots, which):
+            return states
+        return {name: state.take(which, 0) for name, state in self._states.items()}
 
     def _grow(self, slots: Int64) -> None:
         """Makes room for these slots."""

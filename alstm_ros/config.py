@@ -85,6 +85,13 @@ class AssociationConfig(_Group):
         "The learned association's ONNX file: a path, or 'default' for the one that comes with the package; "
         "empty for the rules alone.",
     )
+    runtime: str = option(
+        "auto",
+        "Where the live node runs the learned association: cpu; gpu (through TensorRT); auto measures both at start "
+        "and takes the faster. The processor answers until the GPU is ready. Replays use the processor, so that they "
+        "repeat.",
+        choices=("auto", "cpu", "gpu"),
+    )
     trust: float = _unit(
         0.7, "How far the learned association's corrections of costs count; 0 leaves the decisions to the rules."
     )

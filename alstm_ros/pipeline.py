@@ -100,18 +100,19 @@ AnyFrame = Frame | DetectionFrame
 class Pipeline:
     """Detector, and one tracker and one follower of its own motion for each camera; ids are unique over all cameras."""
 
-    def __init__(self, config: Config, detector: Detector, ids: IdCounter | None = None) -> None:
+    def __init__(self, config: Config, detector: Detector, ids: IdCounter | None = None, *, live: bool = False) -> None:
         """Makes the trackers.
 
         Args:
             config: all parameters.
             detector: finds the objects; shared by all cameras.
             ids: where ids come from, so that they can go on over several pipelines; a new counter when None.
+            live: whether `association.runtime` counts; a replay's association stays on the processor.
         """
         self._detector = detector
         ids = ids or IdCounter()
-        associator = configured(config)
-        self._trackers = {camera: TrackManager(config, ids, associator()) for camera in config.cameras or ("",)}
+        self._association = configured(config, live=live)
+        self._trackers = {camera: TrackManager(config, ids, self._association()) for camera in config.cameras or ("",)}
         self._motions = {camera: CameraMotion(config.motion.camera) for camera in self._trackers}
 
     @property
@@ -181,3 +182,4 @@ class Pipeline:
     def close(self) -> None:
         """Frees the detector; nothing can be processed afterwards."""
         self._detector.close()
+        self._association.close()

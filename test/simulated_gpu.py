@@ -270,7 +270,8 @@ class SimulatedTensorRT:
         self.device, self.version = device, version
         self.__version__ = version
         self.knows_int64 = not version.startswith("8")
-        self.refuse_contexts, self.fail, self.distort = False, "", 1
+        self.refuse_contexts, self.fail = False, ""
+        self.distort: float = 1
         self.raises: Exception | None = None
         self.inspected: list[Any] = []
         self.contexts = self.enqueued = self.loads = 0

@@ -102,7 +102,7 @@ def test_a_fault_of_the_program_does_not_take_the_node_down(world: World) -> Non
 
 
 def test_an_engine_that_answers_something_else_never_answers(world: World) -> None:
-    world.module.distort = 1.05  # type: ignore[assignment]  # what a wrong kernel might do
+    world.module.distort = 1.05  # what a wrong kernel might do
     world.gate.set()
 
     def degraded() -> bool:

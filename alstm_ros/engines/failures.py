@@ -40,6 +40,12 @@ class CrashedError(EngineFailure):
     lasting = True
 
 
+class SlowerError(EngineFailure):
+    """It would answer, but the processor does so in less time."""
+
+    lasting = True
+
+
 class DeviceLostError(EngineFailure):
     """The GPU is gone, was reset, or reports an error after which its context is unusable."""
 

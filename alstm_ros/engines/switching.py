@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from alstm_ros.engines import agreement
 from alstm_ros.engines.engine import Engine, Tensors, TensorSpec
-from alstm_ros.engines.failures import CancelledError, EngineFailure
+from alstm_ros.engines.failures import CancelledError, EngineFailure, SlowerError
 from alstm_ros.engines.status import EngineStatus, title
 from alstm_ros.errors import AlstmError
 
@@ -280,6 +280,10 @@ class SwitchingEngine:
 
     def _report(self, failure: AlstmError, pause: float | None) -> None:
         """Says once what happened; the same cause again only changes the status."""
+        if isinstance(failure, SlowerError):  # nothing is wrong
+            self._status = self._fallback.status
+            LOG.info("%s It stays on the processor.", failure)
+            return
         known = str(failure) in self._told
         self._told.add(str(failure))
         again = "for good." if pause is None else f"and tries again in {pause:g} s."

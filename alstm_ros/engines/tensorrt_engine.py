@@ -57,8 +57,8 @@ class TensorRTEngine:
     from then on one launch replays it, as long as the addresses are the same.
 
     A recurrent state (output `X_next` for input `X`) has two buffers that swap roles. The array returned as `X_next` is
-    read-only; passed back as `X` it is recognised and nothing is copied to the GPU. A call without rows of state, for the
-    other half of a model, leaves the state where it is.
+    read-only; passed back as `X` it is recognised and nothing is copied to the GPU. A call without rows of state, for
+    the other half of a model, leaves the state where it is.
     """
 
     def __init__(

@@ -94,7 +94,7 @@ class AlstmNode(LifecycleNode):
             detector = self._load(self._config)
             with ExitStack() as undo:
                 undo.callback(detector.close)
-                self._runtime = Runtime(self, self._config, Pipeline(self._config, detector, self._ids))
+                self._runtime = Runtime(self, self._config, Pipeline(self._config, detector, self._ids, live=True))
                 undo.pop_all()
         except AlstmError as error:
             return self._refuse(str(error))

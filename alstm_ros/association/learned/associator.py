@@ -20,7 +20,7 @@ from alstm_ros.association.learned.features import PAIR, STEP, pair_features, st
 from alstm_ros.association.learned.history import History
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from alstm_ros.config import Config, EngineConfig
-from alstm_ros.engines import load
+from alstm_ros.engines import Engine, load
 from alstm_ros.errors import ModelError
 from alstm_ros.types import Float32, Int64
 
@@ -82,33 +82,75 @@ class Layout:
         return layout
 
 
-def open_associator(model: str) -> Callable[[], LearnedAssociator]:
-    """Opens a model file once; each call of what is returned gives an associator without state, one for each tracker.
+@dataclass(frozen=True, slots=True)
+class OpenAssociation:
+    """An opened model file; each call gives an associator without state, one for each tracker.
+
+    Attributes:
+        engine: runs the file, for all of them.
+        layout: its sizes.
+    """
+
+    engine: Engine
+    layout: Layout
+
+    def __call__(self) -> LearnedAssociator:
+        """An associator without state."""
+        return LearnedAssociator(self.engine, self.layout)
+
+    def close(self) -> None:
+        """Frees the model; no associator can go on afterwards."""
+        self.engine.close()
+
+
+class RulesAlone:
+    """What is opened where no association was learned."""
+
+    def __call__(self) -> None:
+        """No associator."""
+
+    def close(self) -> None:
+        """Nothing is to be freed."""
+
+
+def open_associator(model: str, runtime: str = "cpu", config: EngineConfig | None = None) -> OpenAssociation:
+    """Opens a model file once, for all trackers.
 
     Args:
         model: a name in MODELS or the path of an ONNX file.
+        runtime: as `association.runtime`; all but `cpu` switch at a moment that no replay could repeat.
+        config: the group `engine.*`, for the GPU.
 
     Raises:
         ModelError: there is no such file, or it is no association model of this layout.
     """
     # one thread: the work is a few small products, and waking others takes longer than doing them
-    # and on the processor: a GPU would be chosen in the background, at a moment that no replay could repeat
-    engine = load(MODELS.get(model, Path(model)), EngineConfig(threads=1, runtime="onnxruntime"))
+    path = MODELS.get(model, Path(model))
+    engine = load(path, EngineConfig(threads=1, runtime="onnxruntime"))
     try:
         layout = Layout.read(engine.metadata)
     except ModelError as error:
         raise ModelError(f"{model}: {error}") from error
-    return lambda: LearnedAssociator(engine, layout)
+    if runtime != "cpu":
+        from alstm_ros.engines.step import load_step  # noqa: PLC0415  # the processor alone needs nothing of it
+
+        engine = load_step(path, engine, config or EngineConfig(), runtime)
+    return OpenAssociation(engine, layout)
 
 
-def configured(config: Config) -> Callable[[], LearnedAssociator | None]:
+def configured(config: Config, *, live: bool = False) -> OpenAssociation | RulesAlone:
     """Opens what `association.model` names, once for all trackers; each call gives one of them its own.
+
+    Args:
+        config: all parameters.
+        live: whether `association.runtime` counts; replays use the processor, so that they repeat.
 
     Raises:
         ModelError: `association.model` is no association model.
     """
     model = config.association.model
-    return open_associator(model) if model else lambda: None
+    runtime = config.association.runtime if live else "cpu"
+    return open_associator(model, runtime, config.engine) if model else RulesAlone()
 
 
 class LearnedAssociator:

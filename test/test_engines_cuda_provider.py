@@ -6,6 +6,8 @@ answers are real, and what a GPU would compute is not shown.
 
 from __future__ import annotations
 
+import functools
+import itertools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -77,7 +79,14 @@ def test_it_answers_once_it_agrees_with_the_processor(model: Path, provider: lis
     engine.close()
 
 
-def test_in_fp16_it_runs_the_fp16_version(model: Path, provider: list[Any]) -> None:
+def time_of(monkeypatch: pytest.MonkeyPatch, half: float, plain: float) -> None:
+    """Lets the two precisions take so many seconds."""
+    now = itertools.accumulate(itertools.cycle([0.0, half, plain]))
+    monkeypatch.setattr(choice, "faster", functools.partial(choice.faster, clock=lambda: next(now)))
+
+
+def test_in_fp16_it_runs_the_fp16_version(model: Path, provider: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    time_of(monkeypatch, 0.002, 0.003)
     engine = settled(model, EngineConfig(threads=1, runtime="cuda"))
     assert engine.status.precision == "fp16"
     [content] = [asked[0] for asked in provider if isinstance(asked[0], bytes)]
@@ -85,6 +94,42 @@ def test_in_fp16_it_runs_the_fp16_version(model: Path, provider: list[Any]) -> N
     assert onnx.TensorProto.FLOAT16 in kinds
     off = np.abs(engine(step_inputs())["c_next"] - OnnxRuntimeEngine(model, CUDA)(step_inputs())["c_next"]).max()
     assert 0 < off < 0.02
+    engine.close()
+
+
+@pytest.mark.usefixtures("provider")
+def test_fp32_is_taken_where_it_is_faster(
+    model: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    time_of(monkeypatch, 0.003, 0.002)
+    closed: list[str] = []
+    close = OnnxRuntimeCudaEngine.close
+
+    def note(self: OnnxRuntimeCudaEngine) -> None:
+        closed.append(self.status.precision)
+        close(self)
+
+    monkeypatch.setattr(OnnxRuntimeCudaEngine, "close", note)
+    engine = settled(model, EngineConfig(threads=1, runtime="cuda"))
+    assert (engine.status.precision, closed) == ("fp32", ["fp16"])
+    assert "takes 3.00 ms in fp16 and 2.00 ms in fp32; fp32 is used." in caplog.text
+    assert_same(OnnxRuntimeEngine(model, CUDA)(step_inputs()), engine(step_inputs()))
+    engine.close()
+
+
+@pytest.mark.usefixtures("provider")
+def test_where_both_do_not_fit_fp16_serves(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    warm_up = OnnxRuntimeCudaEngine.warm_up
+
+    def full(self: OnnxRuntimeCudaEngine) -> None:
+        if self.status.precision == "fp32":
+            raise DeviceMemoryError("The GPU has not enough free memory.")
+        warm_up(self)
+
+    monkeypatch.setattr(OnnxRuntimeCudaEngine, "warm_up", full)
+    engine = settled(model, EngineConfig(threads=1, runtime="cuda"))
+    assert (engine.status.runtime, engine.status.precision) == ("onnxruntime_cuda", "fp16")
     engine.close()
 
 

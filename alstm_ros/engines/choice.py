@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from alstm_ros.config import EngineConfig
 from alstm_ros.engines import onnxruntime_cuda, tensorrt_api
@@ -16,8 +19,12 @@ from alstm_ros.engines.status import EngineStatus, title
 from alstm_ros.engines.switching import FastEngine, Start, SwitchingEngine
 from alstm_ros.engines.trial import Trial
 from alstm_ros.errors import AlstmError, DependencyError
+from alstm_ros.options import replace
 
 LOG = logging.getLogger(__name__)
+
+_RUNS = 20
+"""The number of runs of each precision whose times are compared."""
 
 
 def accelerate(path: Path, config: EngineConfig, fallback: Engine, sizes: Mapping[str, int] | None = None) -> Engine:
@@ -58,10 +65,48 @@ def accelerate(path: Path, config: EngineConfig, fallback: Engine, sizes: Mappin
 
 def _cuda(path: Path, config: EngineConfig, sizes: Mapping[str, int], progress: Callable[[float], bool]) -> FastEngine:
     progress(0.0)
-    engine = onnxruntime_cuda.OnnxRuntimeCudaEngine(path, config, sizes)
-    engine.warm_up()
+    engine: FastEngine
+    engine = asked = onnxruntime_cuda.OnnxRuntimeCudaEngine(path, config, sizes)
+    asked.warm_up()
+    if config.precision == "fp16":
+        try:
+            plain = onnxruntime_cuda.OnnxRuntimeCudaEngine(path, replace(config, {"precision": "fp32"}), sizes)
+            plain.warm_up()
+        except EngineFailure as error:  # such as too little memory for both
+            LOG.info("FP16 is not compared with FP32: %s", error)
+        else:
+            engine = faster(asked, plain)
     progress(1.0)
     return engine
+
+
+def faster(half: FastEngine, plain: FastEngine, clock: Callable[[], float] = time.perf_counter) -> FastEngine:
+    """Which of two precisions takes less time here; the other is closed.
+
+    ONNX Runtime's CUDA provider has no FP16 kernel for some convolutions; what it does instead may be slower than FP32.
+
+    Args:
+        half: computes in FP16.
+        plain: computes in FP32; taken where it is faster.
+        clock: seconds.
+    """
+    zeros = {name: np.zeros(shape, half.inputs[name].dtype) for name, shape in half.usual.items()}
+    taken = []
+    for _ in range(_RUNS):
+        begin = clock()
+        half(zeros)
+        between = clock()
+        plain(zeros)
+        taken.append((between - begin, clock() - between))
+    milliseconds = np.median(taken, axis=0) * 1000
+    better, other = (plain, half) if milliseconds[1] < milliseconds[0] else (half, plain)
+    LOG.info(
+        "ONNX Runtime's CUDA provider takes %.2f ms in fp16 and %.2f ms in fp32; %s is used.",
+        *milliseconds,
+        better.status.precision,
+    )
+    other.close()
+    return better
 
 
 @dataclass(slots=True)

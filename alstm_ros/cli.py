@@ -46,7 +46,7 @@ COMMANDS = {
     ),
     "train": Command(
         "alstm_ros.commands.train",
-        "teach the Association LSTM",
+        "train the learned association, or a detector",
         "alstm train --from pairs --output fine-tuned",
     ),
     "tune": Command(
@@ -57,7 +57,7 @@ COMMANDS = {
     "bootstrap": Command(
         "alstm_ros.commands.bootstrap",
         "make training pairs from recordings that nobody labelled",
-        "alstm bootstrap drives/* --stitch --output pairs",
+        "alstm bootstrap drives/* --output pairs",
     ),
     "export": Command(
         "alstm_ros.commands.export",

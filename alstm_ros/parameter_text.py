@@ -128,6 +128,8 @@ def read_yaml(path: Path) -> object:
     """
     try:
         return parse_yaml(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"There is no parameter file {path}.") from error
     except (OSError, UnicodeDecodeError, ConfigError) as error:
         raise ConfigError(f"The parameter file {path} cannot be read: {error}") from error
 

@@ -100,7 +100,7 @@ def test_training_goes_on_from_a_file_of_ones_own(bootstrapped: Path, tmp_path: 
     [
         ([], "Give a run"),
         (["--from", "nothing"], "holds no bootstrapped recording"),
-        (["--model", "default", "a.yaml"], "cannot be read"),
+        (["--model", "default", "a.yaml"], "There is no parameter file"),
         (["a.yaml", "b.yaml"], "a run has one file"),
     ],
 )

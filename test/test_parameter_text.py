@@ -69,7 +69,7 @@ def test_a_wrong_file_is_refused_with_its_name(tmp_path: Path, text: str, senten
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match=r"There is no parameter file .*none\.yaml"):
         load_config(tmp_path / "none.yaml")
 
 

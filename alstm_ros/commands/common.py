@@ -21,7 +21,9 @@ def add_config(parser: argparse.ArgumentParser, *, model: bool = True) -> None:
         "--config", type=Path, metavar="YAML", help="the node's parameter file ('/**: ros__parameters:')"
     )
     parser.add_argument(
-        "--node", default=NODE, help="whose parameters of that file, such as /robot1/alstm (default: %(default)s)"
+        "--node",
+        default=NODE,
+        help="the node whose parameters to take from that file, such as /robot1/alstm (default: %(default)s)",
     )
     if model:
         parser.add_argument(
@@ -64,7 +66,9 @@ def cache_from(args: argparse.Namespace) -> Path:
 
 def add_jobs(parser: argparse.ArgumentParser) -> None:
     """Adds `--jobs` and `--dask`."""
-    parser.add_argument("--jobs", type=int, default=1, metavar="N", help="work on so many at once (default 1)")
+    parser.add_argument(
+        "--jobs", type=int, default=1, metavar="N", help="how many recordings to work on at once (default 1)"
+    )
     parser.add_argument("--dask", metavar="ADDRESS", help="work on a Dask cluster, such as tcp://scheduler:8786")
 
 

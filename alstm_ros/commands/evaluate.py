@@ -66,22 +66,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gt.txt, a bag with a Detection2DArray topic, a sequence's folder, or a folder of those; paired by name",
     )
     parser.add_argument("--topic", default="", help="the result bag's Detection2DArray topic, where it holds several")
-    parser.add_argument("--gt-topic", default="", help="the ground truth bag's, likewise")
+    parser.add_argument(
+        "--gt-topic", default="", help="the ground truth bag's Detection2DArray topic, where it holds several"
+    )
     parser.add_argument(
         "--benchmark",
         choices=("auto", *BENCHMARKS),
         default="auto",
-        help="whose preprocessing to apply (default: by the names of folders, else by the columns of gt.txt)",
+        help="whose rules of scoring to apply (default: by the names of folders, else by the columns of gt.txt)",
     )
     parser.add_argument(
-        "--frames", default="", metavar="A-B", help="only these; first-half and second-half are known too"
+        "--frames", default="", metavar="A-B", help="score only these frames, or first-half or second-half"
     )
     parser.add_argument("--against", nargs="+", type=Path, metavar="RESULT", help="another run to compare with")
     parser.add_argument(
         "--require",
         default="",
         metavar="TEXT",
-        help="such as 'HOTA>=60 IDSW<=20', or '+AssA>0' for better than --against; exit code 1 below it",
+        help="such as 'HOTA>=60 IDSW<=20', or '+AssA>0' for better than --against; exit code 1 where it is not met",
     )
     parser.add_argument("--report", type=Path, metavar="HTML", help="write a report, one file with everything in it")
     parser.add_argument(
@@ -90,7 +92,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         default=[],
         metavar="SOURCE",
-        help="bags, videos or folders to cut out id switches",
+        help="the recordings, from which the report shows cut-outs of id switches",
     )
     parser.add_argument("--image-topic", default="", help="the image topic of such a bag, where it holds several")
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap's random choice (default 0)")

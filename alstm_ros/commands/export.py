@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--features",
         choices=FEATURES,
         default=FEATURES[0],
-        help="what tells objects apart: appearance in each box (%(default)s), or the cells that proposed it",
+        help="what features are made of: the image in each box (%(default)s), the cells that proposed it, or none",
     )
     parser.add_argument(
         "--preprocess",

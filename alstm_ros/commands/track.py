@@ -85,7 +85,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--fps", type=float, help="frames a second of a folder of images (default: its seqinfo.ini's or 30)"
     )
     parser.add_argument(
-        "--frames", default="", metavar="A-B", help="only these; first-half and second-half are known too"
+        "--frames", default="", metavar="A-B", help="track only these frames, or first-half or second-half"
     )
     parser.add_argument("--images", action="store_true", help="write the images into the .mcap, too, as JPEG")
     parser.add_argument("--json", action="store_true", help="print what was done as one JSON object")

@@ -48,7 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--study", default="alstm", help="the study's name there (default alstm)")
     parser.add_argument("--topic", default="", help="the bags' image topic, where they hold several")
-    parser.add_argument("--gt-topic", default="", help="the ground truth bags' Detection2DArray topic, likewise")
+    parser.add_argument(
+        "--gt-topic", default="", help="the ground truth bags' Detection2DArray topic, where they hold several"
+    )
     parser.add_argument(
         "--fps", type=float, help="frames a second of a folder of images (default: its seqinfo.ini's or 30)"
     )

@@ -3,7 +3,8 @@
     dev/run python bench/transport.py --json
 
 One process publishes raw images, best effort as camera drivers do; another counts them. `none` leaves the variable
-FASTDDS_BUILTIN_TRANSPORTS unset. Where the two have not found each other after ten seconds, `met` is false.
+FASTDDS_BUILTIN_TRANSPORTS unset. Where the two have not found each other after ten seconds, `met` is false. With
+`--local` discovery stays on this machine, and `profile` is the one that `alstm_ros.ros.transport` writes.
 """
 
 from __future__ import annotations
@@ -22,12 +23,16 @@ from rclpy.node import Node
 from rclpy.qos import qos_profile_sensor_data
 from sensor_msgs.msg import Image
 
-from alstm_ros.ros.transport import SETTING, VARIABLE
+from alstm_ros.ros.transport import PROFILE_VARIABLES, SETTING, VARIABLE, remedy
 
 SIZES = ((640, 480), (1920, 1080))
 TCP = "LARGE_DATA?max_msg_size=1MB&sockets_size=16MB"
 PAIRS = (("", ""), (SETTING, ""), (SETTING, SETTING), ("LARGE_DATA", "LARGE_DATA"), (TCP, TCP), (TCP, ""))
 """What the publisher has, and what the subscriber."""
+PROFILE = "profile"
+"""Stands for the profile that gives Fast DDS shared memory where discovery stays on this machine."""
+LOCAL_PAIRS = (("", ""), (SETTING, SETTING), (PROFILE, ""), (PROFILE, PROFILE))
+"""The same with `--local`."""
 MEETING = 10.0  # s
 REST = 2.0  # s, for the last image to arrive
 
@@ -49,8 +54,12 @@ def listen(count: int) -> int:
 
 def carry(size: tuple[int, int], settings: tuple[str, str], arguments: argparse.Namespace) -> dict[str, object]:
     """Publishes the images to a process of its own; returns what became of them."""
-    plain = {key: value for key, value in os.environ.items() if key != VARIABLE}
-    here, there = (plain | {"ROS_DOMAIN_ID": str(arguments.domain)} | ({VARIABLE: s} if s else {}) for s in settings)
+    unset = (VARIABLE, *PROFILE_VARIABLES)
+    plain = {key: value for key, value in os.environ.items() if key not in unset}
+    plain["ROS_DOMAIN_ID"] = str(arguments.domain)
+    if arguments.local:
+        plain["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+    here, there = (plain | (remedy(plain) if s == PROFILE else {VARIABLE: s} if s else {}) for s in settings)
     common = [sys.executable, __file__, "--frames", str(arguments.frames)]
     listener = subprocess.Popen([*common, "--listen"], env=there, stdout=subprocess.PIPE, text=True)
     speak = [*common, "--speak", f"{size[0]}x{size[1]}", "--rate", str(arguments.rate)]
@@ -91,6 +100,7 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=30, help="images sent for each row")
     parser.add_argument("--rate", type=float, default=10.0, help="images a second")
     parser.add_argument("--domain", type=int, default=102, help="ROS domain, used by nobody else")
+    parser.add_argument("--local", action="store_true", help="discovery stays on this machine")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--listen", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--speak", metavar="SIZE", help=argparse.SUPPRESS)
@@ -101,7 +111,7 @@ def main() -> int:
         return speak(arguments.speak, arguments.frames, arguments.rate)
     load = os.getloadavg()[0]
     rows = []
-    for settings in PAIRS:
+    for settings in LOCAL_PAIRS if arguments.local else PAIRS:
         for size in SIZES:
             rows.append(carry(size, settings, arguments))
             if not arguments.json:

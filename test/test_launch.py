@@ -8,8 +8,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="ROS is not installed")
@@ -19,7 +21,7 @@ from ros_harness import Camera, Ros
 from ros_messages import image_message, scene, values
 from ros_process import PATIENCE
 
-from alstm_ros.ros.transport import SETTING, VARIABLE
+from alstm_ros.ros.transport import PROFILE_VARIABLES, SETTING, VARIABLE, remedy
 
 LAUNCH = Path(__file__).resolve().parents[1] / "launch" / "alstm.launch.py"
 RUN = """
@@ -38,23 +40,34 @@ sys.exit(service.run())
 """
 
 
+@dataclass
+class Launched:
+    """A launch that runs; `output` is there when it has ended."""
+
+    process: subprocess.Popen[str]
+    output: str = ""
+
+
 @contextmanager
-def launched(number: int, *arguments: str) -> Iterator[None]:
-    environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
+def launched(
+    number: int, *arguments: str, file: Path = LAUNCH, environment: dict[str, str] | None = None, killed: bool = False
+) -> Iterator[Launched]:
+    inherited = {key: value for key, value in os.environ.items() if key not in (VARIABLE, *PROFILE_VARIABLES)}
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, str(LAUNCH), *arguments],
-        env=environment | {"ROS_DOMAIN_ID": str(number)},
+        [sys.executable, "-c", RUN, str(file), *arguments],
+        env=inherited | {"ROS_DOMAIN_ID": str(number)} | (environment or {}),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     )
+    running = Launched(process)
     try:
-        yield
+        yield running
     finally:
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, output
-    assert "process has died" not in output, output  # the node itself ended with 0
+        running.output, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, running.output
+    assert running.output.count("process has died") == killed, running.output  # the node itself ended with 0
 
 
 def test_an_image_topic_is_answered(ros: Ros, number: int) -> None:
@@ -72,8 +85,8 @@ def test_arguments_reach_the_node(ros: Ros, number: int, tmp_path: Path) -> None
     with launched(
         number,
         "cameras:=front=/cam/front, rear",
-        "name:=eyes",
-        "namespace:=robot",
+        "node_name:=eyes",
+        "node_namespace:=robot",
         "large_data:=false",
         "use_sim_time:=true",
         "log_level:=warn",
@@ -87,13 +100,111 @@ def test_arguments_reach_the_node(ros: Ros, number: int, tmp_path: Path) -> None
         assert ros.change_state("robot/eyes", "activate")
         ros.until(lambda: ros.node.count_subscribers("/cam/front"), "the front camera's subscription")
         ros.until(lambda: ros.node.count_subscribers("/robot/rear/image"), "the rear camera's subscription")
-        status = ros.status(lambda _: True, "anything", "eyes")
+        status = ros.status(lambda _: True, "anything", "robot/eyes")
         assert values(status)[VARIABLE] == "not set"
 
 
-def test_a_wrong_flag_is_refused(number: int) -> None:
+AROUND = """
+from launch import LaunchDescription
+from launch.actions import DeclareLaunchArgument, IncludeLaunchDescription, LogInfo
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import PushRosNamespace
+
+def generate_launch_description():
+    included = IncludeLaunchDescription(
+        PythonLaunchDescriptionSource({file!r}), launch_arguments={{"image": "/camera/image_raw"}}.items()
+    )
+    return LaunchDescription([
+        DeclareLaunchArgument("name", default_value="my robot"),
+        DeclareLaunchArgument("namespace", default_value="robot"),
+        DeclareLaunchArgument("image", default_value="map.png"),
+        PushRosNamespace(LaunchConfiguration("namespace")),
+        included,
+        LogInfo(msg=["afterwards: ", LaunchConfiguration("log_level", default="untouched")]),
+    ])
+"""
+
+
+def test_arguments_of_a_file_around_it_do_not_reach_the_node_and_its_own_do_not_leave_it(
+    ros: Ros, number: int, tmp_path: Path
+) -> None:
+    around = tmp_path / "bringup.launch.py"
+    around.write_text(AROUND.format(file=str(LAUNCH)))
+    with (
+        launched(number, file=around) as run,
+        Camera(ros, "/camera/image_raw", results="/robot/alstm/detections") as camera,
+    ):
+        camera.ask(image_message(scene((20, 30, "red")), ros.next_stamp()))
+        assert ros.state("robot/alstm") == "active"
+    assert "afterwards: untouched" in run.output
+
+
+def test_where_discovery_stays_on_this_machine_large_images_arrive(number: int) -> None:
+    """The camera's process has the environment that the hint names; without it nearly every image is lost."""
+    local = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (local | remedy(local)).items():
+            patch.setenv(name, value)
+        near = Ros(number)
+        try:
+            with (
+                launched(number, "image:=/camera/large", environment=local),
+                Camera(near, "/camera/large", reliable=False) as camera,
+            ):
+                picture = np.zeros((1080, 1920, 3), np.uint8)
+                camera.settle(image_message(picture, near.next_stamp()))
+                status = near.status(lambda _: True, "anything", "alstm")
+                assert values(status)[PROFILE_VARIABLES[0]].endswith("fastdds_16MB.xml")
+                for _ in range(10):
+                    camera.ask(image_message(picture, near.next_stamp()), patience=PATIENCE)  # each is sent once
+        finally:
+            near.close()
+
+
+def test_the_level_of_the_log_is_the_node_s_alone(ros: Ros, number: int) -> None:
+    with launched(number, "log_level:=debug", "autostart:=false") as run:
+        ros.until(lambda: ros.state("alstm") == "unconfigured", "the node")
+    assert all("[alstm]" in line for line in run.output.splitlines() if "[DEBUG]" in line), run.output
+
+
+def test_parameters_over_those_of_the_file(ros: Ros, number: int) -> None:
+    changes = "params_override:=tracks.lost_seconds=1.5 detector.classes=[person,car] output.id_prefix=r2-"
+    with launched(number, changes, "autostart:=false", "model:=nowhere.onnx"):
+        assert ros.get("alstm", "tracks.lost_seconds") == 1.5
+        assert ros.get("alstm", "detector.classes") == ["person", "car"]
+        assert ros.get("alstm", "output.id_prefix") == "r2-"
+        assert ros.get("alstm", "detector.model") == "nowhere.onnx"
+
+
+def test_a_node_that_was_killed_comes_again(ros: Ros, number: int) -> None:
+    with (
+        launched(number, "image:=/camera/image_raw", "respawn:=true", killed=True) as run,
+        Camera(ros, "/camera/image_raw") as camera,
+    ):
+        camera.ask(image_message(scene((20, 30, "red")), ros.next_stamp()))
+        (node,) = Path(f"/proc/{run.process.pid}/task/{run.process.pid}/children").read_text().split()
+        os.kill(int(node), signal.SIGKILL)
+        camera.ask(image_message(scene((20, 30, "red")), ros.next_stamp()))
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("autostart:=maybe", "'autostart' is 'maybe'; it must be true or false"),
+        ("image:=map.png", "'image' is 'map.png'; it must be a topic"),
+        ("node_name:=my robot", "'node_name' is 'my robot'; it must be a name"),
+        ("config:=/no/such.yaml", "'config' names /no/such.yaml, and there is no such file"),
+        ("cameras:=front=/a,front=/b", "names front twice"),
+        ("log_level:=verbose", "'log_level' is 'verbose'; it is debug, info"),
+        ("params_override:=tracks", "'tracks' lacks its '='"),
+        ("shared_memory:=much", "'shared_memory' is 'much'"),
+    ],
+)
+def test_a_wrong_argument_ends_the_launch_with_a_sentence(number: int, argument: str, sentence: str) -> None:
     environment = os.environ | {"ROS_DOMAIN_ID": str(number)}
-    command = [sys.executable, "-c", RUN, str(LAUNCH), "autostart:=maybe"]
+    command = [sys.executable, "-c", RUN, str(LAUNCH), argument]
     ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE, check=False)
     assert ended.returncode != 0
-    assert "'autostart' is 'maybe'; it must be true or false" in ended.stderr + ended.stdout
+    assert sentence in ended.stderr + ended.stdout
+    assert "Traceback" not in ended.stderr + ended.stdout

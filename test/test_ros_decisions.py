@@ -6,6 +6,7 @@ import importlib.util
 import itertools
 import statistics
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from alstm_ros.ros.mailbox import Arrival, Mailbox
 from alstm_ros.ros.missing import missing_fraction
 from alstm_ros.ros.statistics import CameraStatistics, quantile
 from alstm_ros.ros.topics import COMPRESSED, IMAGE, Endpoint, choose_source, explain
+from alstm_ros.ros.transport import PROFILE_VARIABLES, SETTING, VARIABLE, large_data_hint, remedy
 from alstm_ros.types import Image
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -306,3 +308,54 @@ def test_draining_waits_for_what_is_in_work_and_throws_away_what_waits() -> None
     mailbox.close()
     waiting.join()
     taking.join()
+
+
+PLAIN: dict[str, str] = {}
+LOCAL = {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+OLD_LOCAL = {"ROS_LOCALHOST_ONLY": "1"}
+
+
+@pytest.mark.parametrize(
+    "environment", [LOCAL, OLD_LOCAL, {"ROS_AUTOMATIC_DISCOVERY_RANGE": "localhost", VARIABLE: SETTING}]
+)
+def test_where_discovery_stays_on_this_machine_a_profile_is_the_remedy(
+    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ROS_HOME", str(tmp_path))
+    wanted = remedy(environment, 24)
+    assert set(wanted) == set(PROFILE_VARIABLES)
+    (path,) = set(wanted.values())
+    tree = ET.parse(path)  # noqa: S314  # our own
+    assert tree.findtext(".//{*}segment_size") == str(24 * 1024 * 1024)
+    assert remedy(environment | wanted, 24) == {}
+    assert remedy(environment, 24) == wanted  # the file is there already
+
+
+@pytest.mark.parametrize("environment", [PLAIN, {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET", "ROS_LOCALHOST_ONLY": "0"}])
+def test_elsewhere_the_variable_is_the_remedy(environment: dict[str, str]) -> None:
+    assert remedy(environment) == {VARIABLE: SETTING}
+    assert remedy(environment | {VARIABLE: "UDPv4"}) == {}
+    assert remedy(environment | {PROFILE_VARIABLES[0]: "/mine.xml"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("environment", "hint"),
+    [
+        (PLAIN, f"start the camera's process with {VARIABLE}='{SETTING}'"),
+        ({VARIABLE: SETTING}, f"start the camera's process, as this one is, with {VARIABLE}='{SETTING}'"),
+        ({VARIABLE: "LARGE_DATA"}, ""),
+        (LOCAL, f"start the camera's process with {PROFILE_VARIABLES[0]}='"),
+        (LOCAL | {VARIABLE: SETTING}, f"start the camera's process with {PROFILE_VARIABLES[0]}='"),
+        (LOCAL | {VARIABLE: "LARGE_DATA"}, f"start the camera's process with {PROFILE_VARIABLES[0]}='"),
+        (LOCAL | {PROFILE_VARIABLES[0]: "/mine.xml"}, "give Fast DDS more shared memory in /mine.xml"),
+    ],
+)
+def test_the_hint_looks_at_the_whole_environment(
+    environment: dict[str, str], hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (VARIABLE, *PROFILE_VARIABLES, *LOCAL, *OLD_LOCAL):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in (environment | {"ROS_HOME": str(tmp_path)}).items():
+        monkeypatch.setenv(name, value)
+    assert hint in large_data_hint()
+    assert bool(hint) == bool(large_data_hint())

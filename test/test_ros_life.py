@@ -213,6 +213,15 @@ def test_what_ros_refuses_at_start_is_a_sentence(
     assert "/project/src" not in node.log
 
 
+def test_an_image_topic_that_is_the_node_s_own_is_refused(ros: Ros, number: int) -> None:
+    with running(number, "-r", "image:=/loop/overlay", name="loop", parameters=QUICK) as node:
+        ros.status(
+            lambda s: s.level == s.ERROR and "which this node publishes itself" in s.message, "the cause", "loop"
+        )
+        assert ros.state("loop") == "unconfigured"
+        assert ros.node.count_publishers("/loop/tracks") == 0, node.log
+
+
 def test_a_second_node_of_one_name_waits_until_the_first_has_ended(ros: Ros, number: int) -> None:
     first = NodeProcess(number, name="same", parameters=QUICK)
     try:

@@ -56,6 +56,7 @@ class CameraInput:
     """What one camera's frames begin with: its images, or, with `input.detections: topic`, somebody's detections.
 
     Attributes:
+        topic: the topic's full name, as it was asked for.
         source: what is subscribed to; None while stopped.
         silence: why nothing arrives; None while images arrive, and in the first seconds.
     """
@@ -77,7 +78,7 @@ class CameraInput:
         self._receiver = receiver
         first = "detections" if options.detections == "topic" else "image"
         self._one, self._many = ("detections", "Detections") if options.detections == "topic" else ("image", "Images")
-        self._topic = node.resolve_topic_name(f"{camera}/{first}" if camera else first)
+        self.topic = node.resolve_topic_name(f"{camera}/{first}" if camera else first)
         self._subscription: Subscription | None = None
         self._image_timeout = ImageTimeout()
         self._awaited: tuple[ImageSource, bool] | None = None  # the source, and whether anybody publishes there
@@ -103,10 +104,10 @@ class CameraInput:
 
         To be called a few times a second; a look reads what discovery has already brought and costs microseconds.
         """
-        found = {topic: self._publishers(topic) for topic, _ in candidates(self.options, self._topic)}
+        found = {topic: self._publishers(topic) for topic, _ in candidates(self.options, self.topic)}
         published = any(found.values())
         # With nobody there, what was subscribed to last is the best guess: a publisher that restarts finds it in place.
-        source = choose_source(self.options, self._topic, found) if published or self.source is None else self.source
+        source = choose_source(self.options, self.topic, found) if published or self.source is None else self.source
         if source != self.source:
             self._subscribe(source)
         if (source, published) != self._awaited:
@@ -181,7 +182,7 @@ class CameraInput:
             if not self._unstamped:
                 self._unstamped = True
                 self._node.get_logger().warning(
-                    f"{self._many} on {self._topic} carry no stamp (it is zero); the time of their arrival is used "
+                    f"{self._many} on {self.topic} carry no stamp (it is zero); the time of their arrival is used "
                     "instead."
                 )
         self._receiver.deliver(Arrival(self._camera, message, stamp_ns, received_ns, age_ns))

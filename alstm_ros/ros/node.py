@@ -25,7 +25,7 @@ from alstm_ros.ros.diagnostics import ERROR, OK, WARN, status
 from alstm_ros.ros.lifecycle import refuse_impossible_transitions
 from alstm_ros.ros.node_name import NodeName
 from alstm_ros.ros.runtime import Runtime
-from alstm_ros.ros.transport import VARIABLE
+from alstm_ros.ros.transport import PROFILE_VARIABLES, VARIABLE
 
 Load = Callable[[Config], Detector]
 DONE, REFUSED = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -226,7 +226,7 @@ class AlstmNode(LifecycleNode):
             "model": self._config.detector.model,
             "threads": self._config.engine.threads,
             "failed callbacks": self._failures,
-            VARIABLE: os.environ.get(VARIABLE, "not set"),
+            **{name: os.environ.get(name, "not set") for name in (VARIABLE, *PROFILE_VARIABLES)},
         }
         if self._runtime:
             engine = self._runtime.engine

@@ -8,6 +8,7 @@ from rclpy.node import Node
 from alstm_ros.config import Config
 from alstm_ros.detection.given import GivenDetections
 from alstm_ros.engines import EngineStatus
+from alstm_ros.errors import ConfigError
 from alstm_ros.pipeline import Pipeline
 from alstm_ros.ros.diagnostics import CameraDiagnostics
 from alstm_ros.ros.frame_reader import FrameReader
@@ -38,6 +39,7 @@ class Runtime:
         self._statistics = {name: CameraStatistics() for name in names}
         self._inputs = {name: CameraInput(node, name, config.input, self) for name in names}
         self._outputs = {name: CameraOutput(node, name, config, pipeline.classes) for name in names}
+        self._refuse_own_topics(node)
         given = pipeline.detector if isinstance(pipeline.detector, GivenDetections) else None
         self._readers = {name: FrameReader(node, name, config, given) for name in names}
         stages = {
@@ -55,6 +57,18 @@ class Runtime:
             )
             for name in names
         ]
+
+    def _refuse_own_topics(self, node: Node) -> None:
+        """Raises ConfigError where an image topic is one that the node itself publishes."""
+        own = {publisher.topic_name for publisher in node.publishers}
+        for source in self._inputs.values():
+            if source.topic in own:
+                for output in self._outputs.values():
+                    output.close()
+                raise ConfigError(
+                    f"The images would come from {source.topic}, which this node publishes itself; remap image to the "
+                    "camera's topic."
+                )
 
     def start(self) -> None:
         """Subscribes."""

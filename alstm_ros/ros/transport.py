@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,8 @@ VARIABLE = "FASTDDS_BUILTIN_TRANSPORTS"
 """Names Fast DDS's transports and their sizes, where ROS leaves Fast DDS's own transports in place."""
 PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 """Name a file of Fast DDS's profiles: the first up to Jazzy, the second from Kilted on."""
+RANGE_VARIABLES = ("ROS_LOCALHOST_ONLY", "ROS_AUTOMATIC_DISCOVERY_RANGE")
+"""Say how far discovery reaches: the first up to Jazzy, the second from Iron on."""
 MEGABYTES = 16
 """How large Fast DDS's shared memory is made, in MB; by default it holds 0.5 MB. Two images of a camera must fit in."""
 SETTING = f"DEFAULT?sockets_size={MEGABYTES}MB"
@@ -50,8 +53,8 @@ def stays_on_this_machine(environment: Mapping[str, str]) -> bool:
     participant.cpp), and `FASTDDS_BUILTIN_TRANSPORTS`, which sizes those, has no effect. Transports of a profile stay
     beside its own.
     """
-    only = environment.get("ROS_LOCALHOST_ONLY", "") == "1"
-    return only or environment.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "").upper() == "LOCALHOST"
+    localhost_only, discovery_range = (environment.get(name, "") for name in RANGE_VARIABLES)
+    return localhost_only == "1" or discovery_range.upper() == "LOCALHOST"
 
 
 def write_profile(megabytes: int = MEGABYTES, folder: Path | None = None) -> Path:
@@ -95,6 +98,13 @@ def remedy(environment: Mapping[str, str], megabytes: int = MEGABYTES) -> dict[s
     return {} if environment.get(VARIABLE) else {VARIABLE: f"DEFAULT?sockets_size={megabytes}MB"}
 
 
+def main() -> int:
+    """Prints what the camera's process needs in its environment, as a shell takes it; returns the exit code."""
+    wanted = remedy({name: value for name, value in os.environ.items() if name in RANGE_VARIABLES})
+    sys.stdout.writelines(f"export {name}='{value}'\n" for name, value in wanted.items())
+    return 0
+
+
 def large_data_hint() -> str:
     """A sentence for the user when images may be lost on the way; empty where the cause must be another.
 
@@ -122,3 +132,7 @@ def large_data_hint() -> str:
     return (
         f"If images are lost on the way, start the camera's process{also} with {setting}, or let it publish reliably."
     )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -146,8 +146,8 @@ def explain(
     if source.transient and not any(end.transient for end in fitting):
         return _incompatible(source, "durability", "transient_local", "volatile")
     publishers = "1 publisher" if len(fitting) == 1 else f"{len(fitting)} publishers"
-    nothing = "sends no detections" if source.type == DETECTIONS else "sends no image"
-    return Cause("no_data", f"{source.topic} has {publishers} but {nothing}. {hint}".rstrip())
+    what = "detections" if source.type == DETECTIONS else "image"
+    return Cause("no_data", f"{source.topic} has {publishers} but sends no {what}. {hint}".rstrip())
 
 
 def _no_publisher(source: ImageSource, images: Sequence[str]) -> Cause:

@@ -79,7 +79,9 @@ def check_size(height: int, width: int, max_pixels: int) -> None:
         )
 
 
-def decode(data: Bytes, encoding: str, height: int, width: int, step: int, is_bigendian: int = 0) -> Image:
+def decode(  # noqa: PLR0913, PLR0917  # the fields of sensor_msgs/Image
+    data: Bytes, encoding: str, height: int, width: int, step: int, is_bigendian: int = 0
+) -> Image:
     """A raw image as BGR.
 
     16-bit values are cut to their upper 8 bits, whatever the sensor's range. YUV is BT.601 of limited range, as OpenCV
@@ -233,7 +235,9 @@ def _to_bgr(values: UInt8, code: int | None) -> Image:
     return values if code is None else np.asarray(cv2.cvtColor(values, code))
 
 
-def _plane(content: UInt8, height: int, width: int, pixel: int, step: int, offset: int = 0) -> UInt8:
+def _plane(  # noqa: PLR0913, PLR0917  # where a plane lies in memory takes six numbers
+    content: UInt8, height: int, width: int, pixel: int, step: int, offset: int = 0
+) -> UInt8:
     """A plane's bytes without copying: `(height, width, pixel)`, `step` bytes a row, starting at `offset`."""
     row = width * pixel
     if step < row:

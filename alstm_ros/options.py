@@ -119,7 +119,7 @@ class Option:
         return ConfigError(f"Parameter '{self.name}' is {value!r}; it must be {self.allowed}.")
 
 
-def option(  # the parts of a declaration, each by its name
+def option(  # noqa: PLR0913  # the parts of a declaration, each by its name
     default: Value,
     doc: str,
     *,

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from alstm_ros.config import Config
-from alstm_ros.detection import load as load_detector
+from alstm_ros.detection import load_detector
 from alstm_ros.learning.clips import split_sequences
 from alstm_ros.learning.simulation.detector_noise import DetectorNoise, SimulatedDetector, draw_noise
 from alstm_ros.learning.simulation.scenes import Scene, read_scene

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from alstm_ros.config import Config
-from alstm_ros.detection import load
+from alstm_ros.detection import load_detector
 from alstm_ros.learning.pseudo_labels.augment import draw_augmented_clip
 from alstm_ros.learning.pseudo_labels.footage import PseudoLabels
 from alstm_ros.learning.pseudo_labels.purity import Purity, purity
@@ -83,7 +83,7 @@ def dancetrack(data: Path, count: int, label: Labelled) -> Purity:
 def vtest(data: Path, video: Path, label: Labelled) -> Purity:
     """The default detector's detections."""
     with tempfile.TemporaryDirectory() as folder:
-        cached = detect_all(DetectedSource(Video(video, 10), Config(), load, video, Path(folder), quiet=True))
+        cached = detect_all(DetectedSource(Video(video, 10), Config(), load_detector, video, Path(folder), quiet=True))
     truth = read_labels(data / "pets09-s2l1" / "gt.txt", truth=True)
     return purity(label(cached.frames), truth)
 

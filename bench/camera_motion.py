@@ -28,7 +28,7 @@ from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from alstm_ros.camera_motion import CameraMotion
 from alstm_ros.config import Config
-from alstm_ros.detection import load
+from alstm_ros.detection import load_detector
 from alstm_ros.evaluation.trackeval_adapter import combine, evaluate, prepare_sequence, summary
 from alstm_ros.options import replace
 from alstm_ros.recordings.labels import Labels, make_labels
@@ -87,7 +87,7 @@ def frames(video: Path, count: int, *, shaken: bool) -> Iterator[tuple[Image, Fl
 
 def look(video: Path, count: int, *, shaken: bool) -> tuple[list[Seen], list[Float64]]:
     """Detects in every frame and reads the camera's motion; also each frame's way from the video's pixels."""
-    detector, follow = load(Config()), CameraMotion("auto")
+    detector, follow = load_detector(Config()), CameraMotion("auto")
     detector.settle()
     seen, ways = list[Seen](), list[Float64]()
     for number, (image, way) in enumerate(tqdm(frames(video, count, shaken=shaken), total=count, mininterval=10)):

@@ -97,7 +97,7 @@ def _summary(milliseconds: NDArray[np.float64]) -> dict[str, float]:
 
 def measure(config: Config, images: list[Image], truths: list[Float32] | None, rounds: int) -> dict[str, Any]:
     """One size's line."""
-    detector = detection.load(config)
+    detector = detection.load_detector(config)
     line: dict[str, Any] = {"height": detector.canvas.height, "width": detector.canvas.width}
     if truths is not None:
         detector.configure(replace(config, {"detector.score_threshold": SCORED_FROM}))

@@ -49,7 +49,7 @@ def configured(model: str) -> Config:
 
 def measure(model: str, classes: list[str], images: list[Image], labels: list[dict[str, Any]]) -> dict[str, Any]:
     """One detector's line: input size and AP50 by class; None for a class that it does not know."""
-    detector = detection.load(configured(model))
+    detector = detection.load_detector(configured(model))
     found = [detector([image])[0] for image in images]
     line: dict[str, Any] = {"size": f"{detector.canvas.height}x{detector.canvas.width}"}
     for name in classes:
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     images, labels = read_labelled(args.images)
-    detector = detection.load(Config())
+    detector = detection.load_detector(Config())
     classes = list(detector.classes)
     detector.close()
     objects = {name: sum(box["cls"] == name for label in labels for box in label["boxes"]) for name in classes}

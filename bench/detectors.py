@@ -103,7 +103,7 @@ class Scene:
 
 def measure(config: Config, scene: Scene) -> Any:
     """One model's line."""
-    detector = detection.load(config)
+    detector = detection.load_detector(config)
     line: dict[str, Any] = {"decoder": detector.layout, "size": f"{detector.canvas.height}x{detector.canvas.width}"}
     detector.configure(replace(config, {"detector.score_threshold": SCORED_FROM}))
     line |= person_precision(detector, scene.images, scene.truths)
@@ -121,7 +121,7 @@ def measure(config: Config, scene: Scene) -> Any:
 
 def versions(model: str, config: Config, folder: Path) -> Mapping[str, str]:
     """What is measured of a model: itself, and what is exported of it where it has no features. Name to path."""
-    detector = detection.load(config)
+    detector = detection.load_detector(config)
     layout, size = detector.layout, (detector.canvas.height, detector.canvas.width)
     detector.close()
     name = Path(model).name

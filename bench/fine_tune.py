@@ -28,7 +28,7 @@ from tqdm import tqdm
 
 from alstm_ros.association.learned.associator import MODELS, open_associator
 from alstm_ros.config import Config
-from alstm_ros.detection import load
+from alstm_ros.detection import load_detector
 from alstm_ros.learning import fine_tuning
 from alstm_ros.learning.pseudo_labels.identities import attach_labels
 from alstm_ros.learning.pseudo_labels.recordings import in_parts, write_recording
@@ -52,7 +52,7 @@ SHOWN = ("HOTA", "DetA", "AssA", "MOTA", "IDF1", "IDSW", "AP50")
 def vtest(data: Path, video: Path, cache: Path, detector: str) -> list[Case]:
     """The video as a detector sees it, features included."""
     config = replace(Config(), {"detector.model": detector})
-    cached = detect_all(DetectedSource(Video(video, 10), config, load, video, cache, quiet=True))
+    cached = detect_all(DetectedSource(Video(video, 10), config, load_detector, video, cache, quiet=True))
     least = config.detector.score_threshold
     frames = tuple(
         Frame(item.detections[item.detections.scores >= least], item.stamp_ns, None) for _, item in cached.frames

@@ -255,7 +255,7 @@ def check_onnx(path: Path, rng: np.random.Generator) -> None:
     file = path / "x.onnx"
     file.write_bytes(model.SerializeToString())
     config = replace(Config(), {"detector.model": str(file), "engine.runtime": "onnxruntime", "engine.threads": 1})
-    detector = detection.load(config)
+    detector = detection.load_detector(config)
     try:
         found = detector([np.zeros((32, 32, 3), np.uint8)])[0]
         if not np.isfinite(found.boxes).all() or (len(found) and found.classes.max() >= len(detector.classes)):

@@ -143,7 +143,7 @@ def switch(task: Task, say: Say) -> None:
                 lambda _: _StandIn(path, config),
                 EngineStatus(task.contender, task.precision),
             )
-        return engines.load(path, config)
+        return engines.open_engine(path, config)
 
     say(gpu_measurements.live_switch(start, gpu_measurements.feeds(path, reference, task.video, 1)))
 

@@ -56,7 +56,7 @@ def people_finder(path: str, size: tuple[int, int] = (0, 0)) -> Find:
     """Runs a detector on people, its low scores too; `size` is height and width of the input, 0 for the model's own."""
     given = {"detector.model": path, "detector.height": size[0], "detector.width": size[1]}
     given |= {"detector.score_threshold": FLOOR, "detector.classes": ["person"], "engine.threads": 1}
-    detector = detection.load(replace(Config(), given))
+    detector = detection.load_detector(replace(Config(), given))
     return lambda image: detector([image])[0]
 
 

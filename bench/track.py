@@ -33,7 +33,7 @@ from mcap.writer import CompressionType
 from mcap.writer import Writer as McapWriter
 
 from alstm_ros.config import Config
-from alstm_ros.detection import load
+from alstm_ros.detection import load_detector
 from alstm_ros.options import replace as change
 from alstm_ros.recordings.detector_pool import DetectorPool
 from alstm_ros.recordings.interfaces import typestore
@@ -83,7 +83,7 @@ def detections(folder: Path, model: str) -> dict[str, Any]:
 def video(path: Path, count: int, model: str, repeats: int) -> dict[str, Any]:
     """What decoding, tracking and writing add to the detector."""
     config = change(Config(), {"association.model": model})
-    detector, pool = load(config), DetectorPool.open(load, config)
+    detector, pool = load_detector(config), DetectorPool.open(load_detector, config)
     frames = [frame for _, frame in islice(Video(path, 10), count)]
 
     def in_memory() -> None:
@@ -117,7 +117,7 @@ def video(path: Path, count: int, model: str, repeats: int) -> dict[str, Any]:
 
 def bits(path: Path) -> dict[str, Any]:
     """Whether several frames at once, each on one thread, come out as one by one on several threads."""
-    detector, pool = load(Config()), DetectorPool.open(load, Config())
+    detector, pool = load_detector(Config()), DetectorPool.open(load_detector, Config())
     frames = differing = found = 0
     for (_, frame), many in pool.walk(Video(path, 10), lambda item: pool.detector([item[1].image])[0]):
         [one] = detector([frame.image])

@@ -98,3 +98,22 @@ def test_no_circle_of_imports() -> None:
         inner = {other for other in others if any(more.startswith(f"{other}.") for more in others)}
         needs[name] = others - inner
     TopologicalSorter(needs).prepare()  # raises CycleError, which names the modules of the circle
+
+
+SAME_EVERYWHERE = {
+    "add_arguments": "what each command's module offers, see cli.py",
+    "run": "likewise, and what carries out a run",
+    "main": "where a program begins",
+}
+"""Names that may stand in several modules, and why: they mean the same thing in each."""
+
+
+def test_a_public_name_means_one_thing() -> None:
+    """Classes and functions of modules; methods belong to their class."""
+    places: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, (ast.ClassDef, ast.FunctionDef)) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    twice = {name: where for name, where in places.items() if len(where) > 1}
+    assert set(twice) == set(SAME_EVERYWHERE), twice

@@ -42,7 +42,7 @@ def base(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def painted(base: Config) -> OnnxDetector:
-    return detection.load(base)
+    return detection.load_detector(base)
 
 
 def test_best_first_in_source_pixels_without_the_overlapped(painted: OnnxDetector) -> None:
@@ -101,7 +101,7 @@ def test_what_is_no_image_is_refused(painted: OnnxDetector) -> None:
 
 @pytest.fixture(scope="module")
 def shipped() -> OnnxDetector:
-    return detection.load(replace(Config(), CPU))
+    return detection.load_detector(replace(Config(), CPU))
 
 
 @pytest.fixture(scope="module")
@@ -141,7 +141,7 @@ def test_it_finds_the_people_of_the_street(shipped: OnnxDetector, street: list[I
 
 
 def test_the_same_image_gives_the_same_bytes(street: list[Image]) -> None:
-    one, two = (detection.load(replace(Config(), CPU | {"engine.threads": threads})) for threads in (1, 2))
+    one, two = (detection.load_detector(replace(Config(), CPU | {"engine.threads": threads})) for threads in (1, 2))
     for image in street[:3]:
         first = one([image])[0]
         assert len(first) > 3
@@ -186,7 +186,7 @@ def test_odd_sizes(shipped: OnnxDetector, height: int, width: int, grey: int) ->
 @pytest.mark.parametrize(("height", "width"), [(192, 192), (224, 416), (608, 352)])
 def test_any_multiple_of_32_is_a_size(street: list[Image], height: int, width: int) -> None:
     sizes = {"detector.height": height, "detector.width": width}
-    detector = detection.load(replace(Config(), CPU | sizes))
+    detector = detection.load_detector(replace(Config(), CPU | sizes))
     found = detector([street[0]])[0]
     assert detector.canvas.height == height
     assert (found.boxes <= [768, 576, 768, 576]).all()

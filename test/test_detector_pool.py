@@ -15,7 +15,7 @@ from switching_world import World, step_inputs
 from tiny_models import assert_same
 
 from alstm_ros.config import Config, EngineConfig
-from alstm_ros.detection import load
+from alstm_ros.detection import load_detector
 from alstm_ros.engines import Engine
 from alstm_ros.options import replace
 from alstm_ros.pipeline import Frame, Pipeline
@@ -30,8 +30,8 @@ FIELDS = ("boxes", "scores", "classes", "features")
 
 def test_one_thread_a_frame_gives_the_bits_that_several_threads_give(vtest: Path) -> None:
     """The live node has `engine.threads` on each frame; `bench/track.py --part bits` compares all frames."""
-    live = load(replace(Config(), {"engine.threads": 2}))
-    pool = DetectorPool.open(load, replace(Config(), {"engine.threads": 2}))
+    live = load_detector(replace(Config(), {"engine.threads": 2}))
+    pool = DetectorPool.open(load_detector, replace(Config(), {"engine.threads": 2}))
     assert pool.count == 2
     step = image_step(Config(), pool)
     for _, frame, found in step.detected(Window(open_source(vtest), "1-8")):
@@ -43,7 +43,10 @@ def test_one_thread_a_frame_gives_the_bits_that_several_threads_give(vtest: Path
 
 
 def test_the_tracks_of_a_video_are_the_live_ones(vtest: Path) -> None:
-    pipeline, step = Pipeline(Config(), load(Config())), image_step(Config(), DetectorPool.open(load, Config()))
+    pipeline, step = (
+        Pipeline(Config(), load_detector(Config())),
+        image_step(Config(), DetectorPool.open(load_detector, Config())),
+    )
     for _, frame, found in step.detected(Window(open_source(vtest), "1-6")):
         assert isinstance(frame, Frame)
         now, wanted = step.track(frame, found).tracks, pipeline.process(frame).tracks

@@ -62,8 +62,8 @@ def test_the_command_that_puts_the_letterbox_inside_changes_no_box(
     frame = cv2.VideoCapture(str(vtest)).read()[1]
     images = [frame, frame[:, :300]]  # of two sizes, as two cameras may be
     sure = DetectorConfig(score_threshold=0.3)
-    plain = detection.load(Config(detector=sure))(images)
-    inside = detection.load(Config(detector=replace(sure, model="inside.onnx")))(images)
+    plain = detection.load_detector(Config(detector=sure))(images)
+    inside = detection.load_detector(Config(detector=replace(sure, model="inside.onnx")))(images)
     for one, other in zip(plain, inside, strict=True):
         assert len(one) >= 1
         np.testing.assert_allclose(one.scores, other.scores, atol=0.05)

@@ -23,7 +23,7 @@ def test_auto_without_a_driver_is_plain_onnx_runtime(tmp_path: Path, monkeypatch
     onnx.save(recurrent_step(), tmp_path / "model.onnx")
     monkeypatch.setattr(tensorrt_api, "driver_present", lambda: False)
     before = threading.active_count()
-    engine = engines.load(tmp_path / "model.onnx", EngineConfig(threads=1))
+    engine = engines.open_engine(tmp_path / "model.onnx", EngineConfig(threads=1))
     assert isinstance(engine, OnnxRuntimeEngine)
     assert engine.status == EngineStatus("onnxruntime", "fp32")
     assert threading.active_count() == before
@@ -34,7 +34,7 @@ def test_tensorrt_that_is_not_installed_is_a_sentence(tmp_path: Path, monkeypatc
     monkeypatch.setattr(tensorrt_api, "MODULES", ("no_such_tensorrt",))
     tensorrt_api.find.cache_clear()
     with pytest.raises(DependencyError, match="needs TensorRT: on a Jetson it comes with JetPack"):
-        engines.load(tmp_path / "model.onnx", EngineConfig(threads=1, runtime="tensorrt"))
+        engines.open_engine(tmp_path / "model.onnx", EngineConfig(threads=1, runtime="tensorrt"))
     tensorrt_api.find.cache_clear()
 
 
@@ -46,7 +46,7 @@ def test_tensorrt_without_a_gpu_answers_and_says_why(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tensorrt_api, "installed", lambda: True)
     monkeypatch.setattr(tensorrt_api, "find", lambda *_: tensorrt_api.Flavour("tensorrt", "10.3.0", None, None))
     monkeypatch.setattr(cuda_device, "CudaDevice", gone)
-    engine = engines.load(tmp_path / "model.onnx", EngineConfig(threads=1, runtime="tensorrt"))
+    engine = engines.open_engine(tmp_path / "model.onnx", EngineConfig(threads=1, runtime="tensorrt"))
     engine.settle()
     assert engine.status.degraded
     assert (

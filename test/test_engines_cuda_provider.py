@@ -61,7 +61,7 @@ def step_inputs(seed: int = 0) -> dict[str, NDArray[Any]]:
 
 
 def settled(model: Path, config: EngineConfig) -> Engine:
-    engine = engines.load(model, config)
+    engine = engines.open_engine(model, config)
     engine.settle()
     return engine
 
@@ -210,22 +210,22 @@ def test_a_provider_that_is_listed_but_does_not_load_is_a_sentence(
 def test_cuda_without_the_provider_is_a_sentence(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(onnxruntime_cuda, "offered", lambda: False)
     with pytest.raises(DependencyError, match=r"'engine.runtime' is 'cuda', .* install onnxruntime-gpu in place of"):
-        engines.load(model, CUDA)
+        engines.open_engine(model, CUDA)
 
 
 def test_auto_takes_neither_where_there_is_no_driver(
     model: Path, provider: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorrt_api, "driver_present", lambda: False)
-    assert isinstance(engines.load(model, EngineConfig(threads=1)), OnnxRuntimeEngine)
-    assert isinstance(engines.load(model, EngineConfig(threads=1, runtime="onnxruntime")), OnnxRuntimeEngine)
+    assert isinstance(engines.open_engine(model, EngineConfig(threads=1)), OnnxRuntimeEngine)
+    assert isinstance(engines.open_engine(model, EngineConfig(threads=1, runtime="onnxruntime")), OnnxRuntimeEngine)
     assert all(asked[1] == [onnxruntime_engine.CPU] for asked in provider)
 
 
 def test_a_damaged_file_is_told_by_the_processor_first(tmp_path: Path, provider: list[Any]) -> None:
     (tmp_path / "model.onnx").write_bytes(b"no model")
     with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded by ONNX Runtime"):
-        engines.load(tmp_path / "model.onnx", CUDA)
+        engines.open_engine(tmp_path / "model.onnx", CUDA)
     assert len(provider) == 1
 
 

@@ -37,7 +37,7 @@ def scaled_sum() -> onnx.ModelProto:
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Engine:
-    return engines.load(write(tmp_path, scaled_sum()), CPU)
+    return engines.open_engine(write(tmp_path, scaled_sum()), CPU)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 7])
@@ -87,20 +87,20 @@ def test_a_damaged_file(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.onnx"
     path.write_bytes(content)
     with pytest.raises(ModelError, match=r"broken\.onnx cannot be loaded by ONNX Runtime \d"):
-        engines.load(path, CPU)
+        engines.open_engine(path, CPU)
 
 
 def test_a_truncated_model(tmp_path: Path) -> None:
     path = write(tmp_path, scaled_sum())
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(ModelError, match=r"model\.onnx cannot be loaded"):
-        engines.load(path, CPU)
+        engines.open_engine(path, CPU)
 
 
 @pytest.mark.parametrize("name", ["nowhere.onnx", "."])
 def test_no_such_file(tmp_path: Path, name: str) -> None:
     with pytest.raises(ModelError, match="There is no model file"):
-        engines.load(tmp_path / name, CPU)
+        engines.open_engine(tmp_path / name, CPU)
 
 
 def test_an_element_type_that_arrays_lack(tmp_path: Path) -> None:
@@ -108,14 +108,14 @@ def test_an_element_type_that_arrays_lack(tmp_path: Path) -> None:
     g.add("Identity", "text", name="same")
     model = g.model({"text": (TensorProto.STRING, ("N",))}, {"same": (TensorProto.STRING, ("N",))})
     with pytest.raises(ModelError, match=r"'text' is a tensor\(string\); it must be one of tensor\(float\)"):
-        engines.load(write(tmp_path, model), CPU)
+        engines.open_engine(write(tmp_path, model), CPU)
 
 
 def test_without_onnxruntime_the_sentence_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write(tmp_path, scaled_sum())
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(DependencyError, match="no rosdep key; install it with 'pip install onnxruntime'"):
-        engines.load(path, CPU)
+        engines.open_engine(path, CPU)
 
 
 def test_onnxruntime_is_imported_when_a_model_is_opened_and_not_before() -> None:
@@ -133,7 +133,7 @@ from pathlib import Path
 from alstm_ros import engines
 from alstm_ros.config import EngineConfig
 before = len(os.listdir("/proc/self/task"))
-engine = engines.load(Path({str(path)!r}), EngineConfig(threads={threads}, runtime="onnxruntime"))
+engine = engines.open_engine(Path({str(path)!r}), EngineConfig(threads={threads}, runtime="onnxruntime"))
 rows = np.zeros((1000, 3), np.float32)
 engine({{"a": rows, "b": rows}})
 print(len(os.listdir("/proc/self/task")) - before)
@@ -150,7 +150,7 @@ def test_other_threads_go_on_while_a_model_runs(tmp_path: Path) -> None:
         tensor = g.add("MatMul", tensor, g.noise(512, 512, scale=0.01))
     g.add("Identity", tensor, name="y")
     kind = TensorProto.FLOAT
-    engine = engines.load(write(tmp_path, g.model({"x": (kind, ("N", 512))}, {"y": (kind, ("N", 512))})), CPU)
+    engine = engines.open_engine(write(tmp_path, g.model({"x": (kind, ("N", 512))}, {"y": (kind, ("N", 512))})), CPU)
     rows = np.zeros((2000, 512), np.float32)
     started, ended = threading.Event(), threading.Event()
 

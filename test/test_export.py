@@ -52,8 +52,8 @@ def assert_alike(one: Detections, other: Detections, tolerance: float = 1e-2) ->
 
 @pytest.mark.parametrize("family", EXPORTED)
 def test_the_made_file_answers_as_the_one_it_was_made_of(files: Path, family: str) -> None:
-    given = detection.load(config(files / f"{family}.onnx"))
-    made = detection.load(config(files / f"{family} made.onnx"))
+    given = detection.load_detector(config(files / f"{family}.onnx"))
+    made = detection.load_detector(config(files / f"{family} made.onnx"))
     assert (made.layout, made.classes) == ("candidates", ("cat", "dog", "yak"))
     assert made.card.fixed  # what these networks say has one size
     for image in (noise(), noise(256, 320), noise(100, 60)):
@@ -66,7 +66,7 @@ def test_the_made_file_answers_as_the_one_it_was_made_of(files: Path, family: st
 
 @pytest.mark.parametrize("family", EXPORTED)
 def test_the_made_file_takes_a_batch(files: Path, family: str) -> None:
-    made = detection.load(config(files / f"{family} made.onnx"))
+    made = detection.load_detector(config(files / f"{family} made.onnx"))
     images = [noise(seed=seed) for seed in range(3)]
     assert [len(batch.rows) for batch in made.batches(images)] == [3]
     for image, together in zip(images, made(images), strict=True):
@@ -103,7 +103,7 @@ def test_cells_are_those_of_the_anchors(files: Path, tmp_path: Path) -> None:
 
     made = export_detector(files / "yolox.onnx", DetectorConfig(), top_k=20, wanted="cells")
     onnx.save(made.model, tmp_path / "cells.onnx")
-    [found] = detection.load(config(tmp_path / "cells.onnx"))([noise()])
+    [found] = detection.load_detector(config(tmp_path / "cells.onnx"))([noise()])
     names = made.features.partition("8x10: ")[2].partition(";")[0].split(", ")
     shown = onnx.load(files / "yolox.onnx")
     shown.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
@@ -157,7 +157,7 @@ def test_the_command(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert cli.main([*words, "--size", "128x160", "--top-k", "30", "--licence", "MIT", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["decoder"], report["boxes"], report["batch"]) == ("yolox", 30, "any")
-    detector = detection.load(config(made))
+    detector = detection.load_detector(config(made))
     assert (detector.card.licence, detector.classes) == ("MIT", ("cat", "dog", "yak"))
     assert cli.main([*words, "--size", "96"]) == cli.FAILED
     assert "must look like 480x640" in capsys.readouterr().err
@@ -168,8 +168,8 @@ def test_the_letterbox_inside(files: Path, tmp_path: Path, family: str) -> None:
     made = tmp_path / "inside.onnx"
     words = ["export", str(files / f"{family}.onnx"), "--output", str(made), "--preprocess", "inside", "--top-k", "50"]
     assert cli.main(words) == 0
-    outside = detection.load(config(files / f"{family} made.onnx"))
-    inside = detection.load(config(made))
+    outside = detection.load_detector(config(files / f"{family} made.onnx"))
+    inside = detection.load_detector(config(made))
     images = [noise(256, 320), noise(200, 160), noise(256, 320, seed=1)]
     assert sorted(len(batch.rows) for batch in inside.batches(images)) == [1, 2]
     for image, found in zip(images, inside(images), strict=True):
@@ -203,8 +203,8 @@ def real(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", ["yolox_nano_dyn", "nanodet_m", "nanodet_plus_m_dyn"])
 def test_real_files_answer_as_before(real: Path, shared: Path, vtest: Path, name: str) -> None:
     size = {} if name == "nanodet_m" else {"height": 320, "width": 416}
-    given = detection.load(config(shared / "models" / f"{name}.onnx", **size))
-    made = detection.load(config(real / f"{name}.onnx"))
+    given = detection.load_detector(config(shared / "models" / f"{name}.onnx", **size))
+    made = detection.load_detector(config(real / f"{name}.onnx"))
     video = cv2.VideoCapture(str(vtest))
     frames = [video.read()[1] for _ in range(3)]
     for image, together in zip(frames, made(frames), strict=True):
@@ -220,9 +220,9 @@ def test_a_size_that_a_file_had_fixed_is_free_again(shared: Path, tmp_path: Path
     made = export_detector(path, DetectorConfig(height=320, width=416))
     assert made.free_size
     onnx.save(made.model, tmp_path / "made.onnx")
-    detector = detection.load(config(tmp_path / "made.onnx", score_threshold=0.05))
+    detector = detection.load_detector(config(tmp_path / "made.onnx", score_threshold=0.05))
     assert (detector.canvas.height, detector.canvas.width) == (320, 416)
-    free = detection.load(
+    free = detection.load_detector(
         config(shared / "models" / "yolox_nano_dyn.onnx", height=320, width=416, score_threshold=0.05)
     )
     image = cv2.GaussianBlur(noise(320, 416), (0, 0), 9)
@@ -246,6 +246,6 @@ def test_exported_appearance_tells_people_apart(real: Path, vtest: Path, shared:
     """Of two detections a second apart, those of one person are more alike than those of two (ROC AUC)."""
     from bench.detectors import appearance_auc, identities
 
-    made = detection.load(config(real / "yolox_nano_dyn.onnx", classes=("person",), score_threshold=0.25))
+    made = detection.load_detector(config(real / "yolox_nano_dyn.onnx", classes=("person",), score_threshold=0.25))
     seen = identities(made, vtest, shared / "data" / "pets09-s2l1" / "gt.txt", last=300)
     assert appearance_auc(*seen, gap=9)["auc"] > 0.88

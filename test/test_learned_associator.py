@@ -13,7 +13,7 @@ from alstm_ros.association.learned.history import Unclaimed
 from alstm_ros.association.tracker import IdCounter, TrackManager
 from alstm_ros.boxes import iou
 from alstm_ros.config import Config, EngineConfig
-from alstm_ros.engines import load
+from alstm_ros.engines import open_engine
 from alstm_ros.errors import ModelError
 from alstm_ros.options import replace
 from alstm_ros.types import Detections, FrameResult
@@ -134,7 +134,7 @@ def test_a_model_of_another_kind_is_refused_with_its_name(tmp_path: Path) -> Non
 
 
 def test_the_file_says_what_it_is(model: Path) -> None:
-    engine = load(model, EngineConfig(threads=1))
+    engine = open_engine(model, EngineConfig(threads=1))
     assert engine.metadata["kind"] == "association"
     assert engine.inputs["x"].shape == (None, STEP)
     assert engine.inputs["pairs"].shape == (None, PAIR)

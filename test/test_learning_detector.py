@@ -134,7 +134,7 @@ def test_the_file_gives_what_the_network_gives(tmp_path: Path) -> None:
     about = {"height": "192", "width": "256", "licence": "MIT"}
     export(net, tmp_path / "net.onnx", ["dog", "person"], about, tune)
     changes = {"detector.model": str(tmp_path / "net.onnx"), "engine.runtime": "onnxruntime"}
-    detector = detection.load(replace(Config(), changes))
+    detector = detection.load_detector(replace(Config(), changes))
     assert detector.classes == ("dog", "person")
     assert detector.card.licence == "MIT"
 

@@ -9,7 +9,7 @@ import pytest
 from alstm_ros.association.learned.associator import STATES, Layout
 from alstm_ros.association.learned.features import PAIR, STEP
 from alstm_ros.config import EngineConfig
-from alstm_ros.engines import load
+from alstm_ros.engines import open_engine
 
 torch = pytest.importorskip("torch", reason="learning needs torch")
 
@@ -48,7 +48,7 @@ def test_the_exported_step_follows_torch_over_1000_steps(tmp_path: Path, config:
 
     model = random_model(**config)
     write_network(model, tmp_path / "model.onnx", {})
-    engine = load(tmp_path / "model.onnx", EngineConfig(threads=1))
+    engine = open_engine(tmp_path / "model.onnx", EngineConfig(threads=1))
     layout = Layout.read(engine.metadata)
     rng = np.random.default_rng(1)
     mine = {name: np.zeros((N, layout.hidden), np.float32) for name in STATES}
@@ -89,7 +89,7 @@ def test_an_untrained_network_leaves_the_tracker_alone(tmp_path: Path) -> None:
     from alstm_ros.learning.network.onnx_file import write_network
 
     write_network(AssociationLstm(LstmConfig()).eval(), tmp_path / "model.onnx", {})
-    engine = load(tmp_path / "model.onnx", EngineConfig(threads=1))
+    engine = open_engine(tmp_path / "model.onnx", EngineConfig(threads=1))
     x, pairs = draw(np.random.default_rng(3))
     layout = Layout.read(engine.metadata)
     states = {name: np.zeros((N, layout.hidden), np.float32) for name in STATES}

@@ -104,7 +104,7 @@ def test_the_exported_paper_network_is_torch_s(tmp_path: Path) -> None:
 
     from alstm_ros.association.learned.features import PAIR, STEP
     from alstm_ros.config import EngineConfig
-    from alstm_ros.engines import load
+    from alstm_ros.engines import open_engine
     from alstm_ros.learning.network.model import AssociationLstm
     from alstm_ros.learning.network.onnx_file import write_network
 
@@ -115,7 +115,7 @@ def test_the_exported_paper_network_is_torch_s(tmp_path: Path) -> None:
     model.steps(x, lengths)  # fills the running statistics
     model.eval()
     write_network(model, tmp_path / "paper.onnx", {})
-    engine = load(tmp_path / "paper.onnx", EngineConfig(threads=1))
+    engine = open_engine(tmp_path / "paper.onnx", EngineConfig(threads=1))
     wide = {"h1": sizes.hidden, "c1": sizes.hidden, "h2": sizes.last, "c2": sizes.last}
     mine = {name: np.zeros((6, width), np.float32) for name, width in wide.items()}
     with torch.no_grad():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from alstm_ros import cli
 from alstm_ros.config import Config
-from alstm_ros.detection import load
+from alstm_ros.detection import load_detector
 from alstm_ros.errors import ConfigError
 from alstm_ros.options import replace
 from alstm_ros.parameter_text import assigned, load_config, parse_yaml, user_path
@@ -136,4 +136,4 @@ def test_a_home_folder_that_nobody_has_is_a_sentence() -> None:
     with pytest.raises(ConfigError, match="zero byte"):
         user_path("a\0b")
     with pytest.raises(ConfigError, match="'~nobody-here/x'"):
-        load(replace(Config(), {"detector.model": "~nobody-here/x"}))
+        load_detector(replace(Config(), {"detector.model": "~nobody-here/x"}))

@@ -99,8 +99,8 @@ def test_later_frames_are_detected_while_one_is_tracked_and_no_more_than_fit(bag
         assert sum(event.is_set() for event in begun.values()) <= len(tracked) + 3
         return plain.track(frame, found)
 
-    replay(open_source(bag), replace(plain, detect=detect, track=track), [tmp_path / "x.txt"], RunInfo(("a",)),
-           quiet=True)  # fmt: skip
+    step = replace(plain, detect=detect, track=track)
+    replay(open_source(bag), step, [tmp_path / "x.txt"], RunInfo(Blobs(config).classes), quiet=True)
     assert tracked == stamps
     assert {name.rpartition("_")[0] for name in pool} == {"detector"}
     assert threads == {threading.main_thread()}
@@ -144,5 +144,5 @@ def test_what_fails_in_tracking_ends_the_threads(bag: Path, tmp_path: Path) -> N
 
     step = replace(image_step(config, DetectorPool(Blobs(config))), track=track)
     with pytest.raises(ModelError, match="The network has gone"):
-        replay(Prefetched(open_source(bag)), step, [tmp_path / "x.txt"], RunInfo(("a",)), quiet=True)
+        replay(Prefetched(open_source(bag)), step, [tmp_path / "x.txt"], RunInfo(Blobs(Config()).classes), quiet=True)
     assert idle()

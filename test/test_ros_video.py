@@ -18,7 +18,7 @@ from ros_messages import image_message
 from ros_process import PATIENCE, TRANSPORT, NodeProcess, domain
 
 from alstm_ros.config import Config
-from alstm_ros.detection import load
+from alstm_ros.detection import load_detector
 from alstm_ros.evaluation.trackeval_adapter import evaluate, prepare_sequence, summary
 from alstm_ros.pipeline import Frame, Pipeline
 from alstm_ros.recordings.labels import make_labels
@@ -72,7 +72,7 @@ def test_ids_of_annotated_pedestrians_hold(
 def replayed(video: Path) -> Float64:
     """The same rows from the pipeline alone: frame, id, box and score of each published track."""
     config = Config()
-    pipeline = Pipeline(config, load(config))
+    pipeline = Pipeline(config, load_detector(config))
     capture = cv2.VideoCapture(str(video))
     rows: list[tuple[float, ...]] = []
     for number in range(1, CHECKED + 1):

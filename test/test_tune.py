@@ -13,7 +13,7 @@ from blobs import Blobs
 from alstm_ros import cli
 from alstm_ros.commands import tune as command
 from alstm_ros.config import Config
-from alstm_ros.detection import load as load_detector
+from alstm_ros.detection import load_detector
 from alstm_ros.evaluation.tuning import LEFT_OUT, bounds, propose, searched, tracks_of
 from alstm_ros.options import options, replace
 from alstm_ros.parameter_text import load_config

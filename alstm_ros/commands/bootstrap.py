@@ -15,7 +15,7 @@ import numpy as np
 
 from alstm_ros.commands.common import add_cache, add_config, add_jobs, cache_from, config_from, print_json
 from alstm_ros.config import Config
-from alstm_ros.detection import load as load_detector
+from alstm_ros.detection import load_detector
 from alstm_ros.errors import DataError
 from alstm_ros.evaluation.pairing import find_truths, pair
 from alstm_ros.learning.pseudo_labels.footage import DIFFERENT, NOT_LABELLED, SAME, UNKNOWN, PseudoLabels

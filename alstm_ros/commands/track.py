@@ -10,7 +10,7 @@ from pathlib import Path
 
 from alstm_ros.commands.common import add_config, add_jobs, config_from, print_json
 from alstm_ros.config import Config
-from alstm_ros.detection import load as load_detector
+from alstm_ros.detection import load_detector
 from alstm_ros.detection.given import GivenDetections
 from alstm_ros.errors import DataError
 from alstm_ros.recordings.contents import contents_of

@@ -12,7 +12,7 @@ import yaml
 
 from alstm_ros.commands.common import add_cache, add_config, cache_from, config_from, print_json
 from alstm_ros.config import Config
-from alstm_ros.detection import load as load_detector
+from alstm_ros.detection import load_detector
 from alstm_ros.errors import ConfigError, DataError
 from alstm_ros.evaluation.pairing import benchmark_of, find_truths, pair
 from alstm_ros.evaluation.tuning import Found, Search, TuningTask, hold_out, search, searched

@@ -11,7 +11,7 @@ from alstm_ros.detection.given import GivenDetections
 from alstm_ros.errors import ModelError
 from alstm_ros.parameter_text import user_path
 
-__all__ = ["MODELS", "GivenDetections", "OnnxDetector", "detections_from", "load", "model_file"]
+__all__ = ["MODELS", "GivenDetections", "OnnxDetector", "detections_from", "load_detector", "model_file"]
 
 FOLDER = Path(__file__).resolve().parents[1] / "models"
 MODELS = {"default": FOLDER / "detector.onnx"}
@@ -27,9 +27,9 @@ def detections_from(config: Config) -> OnnxDetector | GivenDetections:
         config: all parameters.
 
     Raises:
-        AlstmError: as `load` does.
+        AlstmError: as `load_detector` does.
     """
-    return GivenDetections(config) if config.input.detections == "topic" else load(config)
+    return GivenDetections(config) if config.input.detections == "topic" else load_detector(config)
 
 
 FOREIGN_FILES = {
@@ -73,7 +73,7 @@ def model_file(name: str) -> Path:
     return path
 
 
-def load(config: Config) -> OnnxDetector:
+def load_detector(config: Config) -> OnnxDetector:
     """Opens the detector that the config names.
 
     Args:
@@ -88,7 +88,7 @@ def load(config: Config) -> OnnxDetector:
     asked = {"height": config.detector.height, "width": config.detector.width}
     sizes = {name[:length]: size for name, size in asked.items() if size for length in (len(name), 1)}  # or h and w
     try:
-        engine = engines.load(path, config.engine, sizes)
+        engine = engines.open_engine(path, config.engine, sizes)
     except ModelError as error:
         if path.is_file() and TENSORRT_ONLY.encode() in path.read_bytes():
             raise ModelError(

@@ -11,7 +11,7 @@ from alstm_ros.engines.onnxruntime_engine import OnnxRuntimeEngine
 from alstm_ros.engines.status import EngineStatus
 from alstm_ros.errors import ModelError
 
-__all__ = ["ENGINES", "Engine", "EngineStatus", "TensorSpec", "load"]
+__all__ = ["ENGINES", "Engine", "EngineStatus", "TensorSpec", "open_engine"]
 
 Sizes = Mapping[str, int]
 """Name of a free axis, such as `height`, to the largest size that will be used."""
@@ -36,7 +36,7 @@ ENGINES: dict[str, Callable[[Path, EngineConfig, Sizes], Engine]] = {
 """Value of `engine.runtime` to what opens a model file with it; a runtime is imported when it is opened, not before."""
 
 
-def load(model: Path, config: EngineConfig, sizes: Sizes | None = None) -> Engine:
+def open_engine(model: Path, config: EngineConfig, sizes: Sizes | None = None) -> Engine:
     """Opens a model file in the runtime that the config names.
 
     Args:

@@ -20,7 +20,7 @@ from alstm_ros.association.learned.features import PAIR, STEP, pair_features, st
 from alstm_ros.association.learned.history import History
 from alstm_ros.boxes import cxcywh_to_xyxy, xyxy_to_cxcywh
 from alstm_ros.config import Config, EngineConfig
-from alstm_ros.engines import Engine, load
+from alstm_ros.engines import Engine, open_engine
 from alstm_ros.errors import ModelError
 from alstm_ros.types import Float32, Int64
 
@@ -126,7 +126,7 @@ def open_associator(model: str, runtime: str = "cpu", config: EngineConfig | Non
     """
     # one thread: the work is a few small products, and waking others takes longer than doing them
     path = MODELS.get(model, Path(model))
-    engine = load(path, EngineConfig(threads=1, runtime="onnxruntime"))
+    engine = open_engine(path, EngineConfig(threads=1, runtime="onnxruntime"))
     try:
         layout = Layout.read(engine.metadata)
     except ModelError as error:

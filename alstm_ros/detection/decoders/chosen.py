@@ -6,7 +6,16 @@ from typing import ClassVar
 
 import numpy as np
 
-from alstm_ros.detection.decoders.layout import ByNames, Outputs, Proposals, Sample, Size, in_parts, to_pixels, whole
+from alstm_ros.detection.decoders.layout import (
+    ByNames,
+    Outputs,
+    Proposals,
+    Sample,
+    Size,
+    are_normalised,
+    to_pixels,
+    whole,
+)
 from alstm_ros.detection.decoders.yolo import LETTERBOX
 from alstm_ros.detection.preprocess import Preprocess
 
@@ -46,7 +55,7 @@ class BoxesDecoder(ByNames):
         self.single = not self._batched
         # torchvision counts COCO's ids with the background in front; with a batch it is RT-DETR, which counts its own.
         self.classes = 0 if self._batched else 91
-        self._parts = in_parts(sample.values[self._boxes]) if self._boxes in sample.values else None
+        self._parts = are_normalised(sample.values[self._boxes]) if self._boxes in sample.values else None
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Rows that reach the threshold."""
@@ -89,7 +98,7 @@ class EfficientNmsDecoder(ByNames):
         self._names = self.names(sample) or ("", "", "", "")
         self.classes = 0
         boxes = self._names[1]
-        self._parts = in_parts(sample.values[boxes]) if boxes in sample.values else None
+        self._parts = are_normalised(sample.values[boxes]) if boxes in sample.values else None
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Rows that reach the threshold, of as many as each image has."""

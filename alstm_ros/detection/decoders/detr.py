@@ -13,9 +13,9 @@ from alstm_ros.detection.decoders.layout import (
     Proposals,
     Sample,
     Size,
+    are_normalised,
     best,
     corners,
-    in_parts,
     logit,
     sigmoid,
     softmax,
@@ -140,7 +140,7 @@ class RfDetrDecoder(RtDetrDecoder):
             return None
         if any(len(shape) != 4 for name, shape in shapes.items() if name not in {"labels", "dets"}):
             return None
-        if sample.values and not in_parts(sample.values["dets"]):
+        if sample.values and not are_normalised(sample.values["dets"]):
             return None
         return "labels", "dets"
 

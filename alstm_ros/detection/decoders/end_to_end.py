@@ -12,8 +12,8 @@ from alstm_ros.detection.decoders.layout import (
     Proposals,
     Sample,
     Size,
+    are_normalised,
     corners,
-    in_parts,
     inside_as_centres,
     sensible_centres,
     sensible_corners,
@@ -87,7 +87,7 @@ class EndToEndDecoder:
     def __init__(self, sample: Sample) -> None:
         self.classes = len(sample.names)
         rows = chosen_rows(sample, 6)
-        self._parts = None if rows is None or not len(rows) else in_parts(rows[:, :4])
+        self._parts = None if rows is None or not len(rows) else are_normalised(rows[:, :4])
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Rows that reach the threshold."""

@@ -206,7 +206,7 @@ MOST_ARE = 0.95
 """Share of rows that must be sensible boxes under a reading of their columns for that reading to be possible."""
 
 
-def in_parts(boxes: NDArray[Any]) -> bool | None:
+def are_normalised(boxes: NDArray[Any]) -> bool | None:
     """Whether boxes `(..., 4)` are parts of the input rather than pixels; None where there are none to tell by."""
     finite = boxes[np.isfinite(boxes).all(axis=-1)]
     if not finite.any():
@@ -216,7 +216,7 @@ def in_parts(boxes: NDArray[Any]) -> bool | None:
 
 def to_pixels(boxes: NDArray[Any], size: Size, *, parts: bool | None) -> Float32:
     """Boxes `(K, 4)` in pixels of the input; where nobody knows whether they are parts of it, they tell themselves."""
-    scaled = in_parts(boxes) if parts is None else parts
+    scaled = are_normalised(boxes) if parts is None else parts
     factor = np.array([size[1], size[0]] * 2, np.float32) if scaled else np.float32(1)
     return np.asarray(boxes * factor, np.float32)
 
@@ -251,7 +251,7 @@ def _filled(boxes: NDArray[Any]) -> NDArray[np.float64]:
 
 def _sides(rows: NDArray[np.float64], size: Size) -> NDArray[np.float64]:
     """Width and height of the input in the rows' unit."""
-    return np.array([1.0, 1.0] if in_parts(rows) else [size[1], size[0]])
+    return np.array([1.0, 1.0] if are_normalised(rows) else [size[1], size[0]])
 
 
 def _most(good: Any) -> bool:

@@ -14,9 +14,9 @@ from alstm_ros.detection.decoders.layout import (
     Proposals,
     Sample,
     Size,
+    are_normalised,
     best,
     corners,
-    in_parts,
     listed,
     sensible_centres,
     sensible_corners,
@@ -179,7 +179,7 @@ class YoloRowsDecoder:
 
     def __init__(self, sample: Sample) -> None:
         self.classes = (sample.first()[2] or 4) - 4
-        self._parts = in_parts(sample.value()[..., :4])
+        self._parts = are_normalised(sample.value()[..., :4])
 
     def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
         """Boxes of the rows that reach the threshold."""
@@ -209,7 +209,7 @@ class YoloNasDecoder:
             return ""
         boxes, scores = (sample.values.get(name) for name in names)
         if boxes is not None and scores is not None and not sample.named:
-            pixels = not in_parts(boxes) and sensible_corners(boxes)
+            pixels = not are_normalised(boxes) and sensible_corners(boxes)
             if not pixels or not within_unit(scores):
                 return ""
         return f"its outputs {names[0]} and {names[1]}, with a row for each cell of strides {listed(STRIDES)}"

@@ -48,7 +48,7 @@ def export_detector(
             f"To keep are {top_k} boxes with features '{wanted}'; it must be at least 1, with {', '.join(FEATURES)}."
         )
     config = config or DetectorConfig()
-    engine = engines.load(path, EngineConfig(runtime="onnxruntime", threads=1))
+    engine = engines.open_engine(path, EngineConfig(runtime="onnxruntime", threads=1))
     try:
         port = Port.of(engine.inputs, path.name)
         # A size that the file fixes may turn out to be free once its constants are.

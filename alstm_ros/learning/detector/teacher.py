@@ -45,7 +45,7 @@ class Looker:
         asked: dict[str, object] = {"detector.model": model, "detector.classes": tuple(classes)}
         asked |= {"detector.height": side, "detector.width": side, "detector.score_threshold": faintest}
         asked |= {"engine.threads": threads, "engine.runtime": "onnxruntime"}
-        self._detector = detection.load(replace(Config(), asked))
+        self._detector = detection.load_detector(replace(Config(), asked))
         self._number = np.array([classes.index(c) if c in classes else -1 for c in self._detector.classes])
 
     def __call__(self, image: Image, *, mirror: bool = False) -> Float32:

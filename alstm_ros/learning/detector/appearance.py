@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from onnx import TensorProto
 
-from alstm_ros.learning.detector.graph import GraphWriter
+from alstm_ros.onnx_graph import GraphWriter
 
 # The block whose output tells people apart best: colour and texture are still there, at a stride of 8 pixels.
 SHALLOW, CHANNELS, STRIDE = 3, 32, 8

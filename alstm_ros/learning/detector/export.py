@@ -19,8 +19,8 @@ from torch import nn
 
 from alstm_ros.errors import ConfigError
 from alstm_ros.learning.detector.appearance import SHALLOW, WIDTH, appearance
-from alstm_ros.learning.detector.graph import GraphWriter
 from alstm_ros.learning.detector.model import MIDDLE, STRIDES, TAPS, Block, Conv, DetectorNet
+from alstm_ros.onnx_graph import GraphWriter
 from alstm_ros.types import Float32
 
 CANDIDATES = 300
@@ -158,7 +158,7 @@ def build(
     }
     layout = {"kind": "detector", "decoder": "candidates", "classes": "\n".join(offered), "multiple": "32"}
     layout |= {"minimum": "192", "color": "bgr", "preprocess": "letterbox"}
-    return g.model("alstm_detector", images, outputs, layout | dict(metadata))
+    return g.model("alstm_detector", images, outputs, dict(sorted((layout | dict(metadata)).items())))
 
 
 def _candidates(g: _Writer, said: str, cells: str, count: int) -> tuple[str, str, str]:

@@ -42,7 +42,7 @@ def generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def assign(
+def assign(  # noqa: PLR0913, PLR0917  # what was predicted, where, and what was wanted
     scores: Tensor, found: Tensor, points: Tensor, strides: Tensor, wanted: Tensor, classes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Which object each cell answers for, and how well it does among the cells of that object.

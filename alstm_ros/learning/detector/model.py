@@ -54,7 +54,7 @@ class ModelConfig:
 class Conv(nn.Module):
     """A convolution that keeps the map's size up to its stride, batch normalisation where it is new, and ReLU6."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # a convolution has so many numbers
         self, wide: int, out: int, kernel: int = 1, stride: int = 1, *, groups: int = 1, act: bool = True, norm: bool
     ) -> None:
         super().__init__()

@@ -78,7 +78,7 @@ class Teachers:
         return fuse([look(image, mirror=mirror) for look, mirror in self._looks])
 
 
-class Labels:
+class TeacherLabels:
     """The teachers' labels of images by name, kept in a file, so that each is looked at once."""
 
     def __init__(self, path: Path, teachers: Callable[[], Teachers], labelled: Callable[[str], None]) -> None:

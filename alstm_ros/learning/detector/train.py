@@ -19,7 +19,7 @@ from alstm_ros.learning.detector.augment import Item
 from alstm_ros.learning.detector.data import DataConfig, Mixed, Picture, pictures
 from alstm_ros.learning.detector.export import Calibration, export
 from alstm_ros.learning.detector.model import DetectorNet, ModelConfig, centres
-from alstm_ros.learning.detector.teacher import Labels, Looker, Teachers
+from alstm_ros.learning.detector.teacher import Looker, TeacherLabels, Teachers
 from alstm_ros.types import Float32
 
 BOX = 2.0
@@ -159,7 +159,7 @@ class Trainer:
         are few and of scenes of another kind, the second are known to the network.
         """
         config = self.config.data
-        labels = Labels(self.folder / "labels.npz", self._teachers, labelled)
+        labels = TeacherLabels(self.folder / "labels.npz", self._teachers, labelled)
         items, held, taught = [], [], []
         try:
             for picture in pictures(config, self.config.model.classes):
@@ -254,7 +254,7 @@ class Trainer:
 
 
 def _renumbered(labels: Float32, kinds: list[int]) -> Float32:
-    """Labels of some classes, numbered by their place among these."""
+    """TeacherLabels of some classes, numbered by their place among these."""
     rows = labels[np.isin(labels[:, 5], kinds)].copy()
     rows[:, 5] = [kinds.index(int(kind)) for kind in rows[:, 5]]
     return np.asarray(rows)

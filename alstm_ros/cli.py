@@ -39,6 +39,11 @@ COMMANDS = {
         "score tracks against ground truth; compare two runs",
         "alstm evaluate tracks.jsonl --gt truth/drive --report report.html",
     ),
+    "check": Command(
+        "alstm_ros.commands.check",
+        "say what a detector's file is taken for, and draw what it finds in a picture",
+        "alstm check my_detector.onnx --image street.jpg",
+    ),
     "export-labels": Command(
         "alstm_ros.commands.export_labels",
         "write tracks as labels for a person to correct",

@@ -6,12 +6,21 @@ from pathlib import Path
 
 from alstm_ros import engines
 from alstm_ros.config import Config
+from alstm_ros.detection.decoders import AmbiguousLayoutError
 from alstm_ros.detection.detector import OnnxDetector
 from alstm_ros.detection.given import GivenDetections
 from alstm_ros.errors import ModelError
 from alstm_ros.parameter_text import user_path
 
-__all__ = ["MODELS", "GivenDetections", "OnnxDetector", "detections_from", "load_detector", "model_file"]
+__all__ = [
+    "MODELS",
+    "AmbiguousLayoutError",
+    "GivenDetections",
+    "OnnxDetector",
+    "detections_from",
+    "load_detector",
+    "model_file",
+]
 
 FOLDER = Path(__file__).resolve().parents[1] / "models"
 MODELS = {"default": FOLDER / "detector.onnx"}

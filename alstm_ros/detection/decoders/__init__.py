@@ -56,6 +56,18 @@ NO_DETECTORS = ("classify", "semantic", "depth")
 """Values of `task` in the metadata of Ultralytics for which there are no boxes."""
 
 
+class AmbiguousLayoutError(ModelError):
+    """A model's outputs can be read in several ways.
+
+    Attributes:
+        decoders: the names of those that fit.
+    """
+
+    def __init__(self, message: str, decoders: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.decoders = decoders
+
+
 def find_decoder(name: str, sample: Sample, model: str) -> Decoder:
     """The decoder of this name.
 
@@ -110,10 +122,11 @@ def recognise(asked: str, sample: Sample, model: str) -> tuple[str, Decoder, str
     given = f"Given an input of {sample.size[0]}x{sample.size[1]} it gives {described(sample)}."
     if fits:
         ways = "\n".join(f"  {name}: {DECODERS[name].expects}" for name in fits)
-        raise ModelError(
+        raise AmbiguousLayoutError(
             f"The outputs of the model file {model} can be read in {len(fits)} ways: {' or '.join(fits)}. {given} "
             f"'detector.decoder' must say which it is; 'detector.class_names' may, by their number. `alstm check` "
-            f"draws what each finds. The decoders expect:\n{ways}"
+            f"draws what each finds. The decoders expect:\n{ways}",
+            tuple(fits),
         )
     layouts = "\n".join(f"  {name}: {decoder.expects}" for name, decoder in DECODERS.items())
     raise ModelError(

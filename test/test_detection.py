@@ -242,3 +242,10 @@ def test_features_tell_people_apart(shipped: OnnxDetector, vtest: Path, shared: 
     assert len(same) > 50
     assert len(other) > 200
     assert np.mean(np.array(same)[:, None] > np.array(other)) > 0.9
+
+
+def test_the_names_of_before_go_on_for_one_release() -> None:
+    from alstm_ros import engines
+
+    assert detection.load is detection.load_detector
+    assert engines.load is engines.open_engine

@@ -106,3 +106,7 @@ def load_detector(config: Config) -> OnnxDetector:
             ) from error
         raise
     return OnnxDetector(engine, config, path.name)
+
+
+load = load_detector
+"""The name that `load_detector` had before; it goes with the next release."""

@@ -51,3 +51,7 @@ def open_engine(model: Path, config: EngineConfig, sizes: Sizes | None = None) -
     if not model.is_file():
         raise ModelError(f"There is no model file {model}.")
     return ENGINES[config.runtime](model, config, sizes or {})
+
+
+load = open_engine
+"""The name that `open_engine` had before; it goes with the next release."""

@@ -15,13 +15,14 @@ from imaging import noise
 from alstm_ros import cli, detection
 from alstm_ros.config import DetectorConfig
 from alstm_ros.detection.exporting import export_detector
+from alstm_ros.detection.exporting.verification import verify
 from alstm_ros.engines import tensorrt_api, tensorrt_build, tensorrt_graph
 from alstm_ros.engines.profiles import make_profile
 from alstm_ros.errors import ConfigError, ModelError
 from alstm_ros.types import Detections
 
 pytest.importorskip("torch", reason="the small networks are written in torch")
-from foreign_heads import config
+from foreign_heads import OBJECTS, config
 
 foreign = pytest.importorskip("foreign_models")
 EXPORTED = [
@@ -249,3 +250,34 @@ def test_exported_appearance_tells_people_apart(real: Path, vtest: Path, shared:
     made = detection.load_detector(config(real / "yolox_nano_dyn.onnx", classes=("person",), score_threshold=0.25))
     seen = identities(made, vtest, shared / "data" / "pets09-s2l1" / "gt.txt", last=300)
     assert appearance_auc(*seen, gap=9)["auc"] > 0.88
+
+
+def test_a_file_that_answers_otherwise_is_refused(files: Path) -> None:
+    """The exported file, and the same with its boxes moved, with its scores halved, with another class."""
+    names = DetectorConfig(class_names=("cat", "dog", "yak"))
+    right = onnx.load(files / "yolox made.onnx")
+    assert verify(files / "yolox.onnx", right, names, [(128, 160)], batch=True) >= 8 * len(OBJECTS)
+    for output, operation, value in (("boxes", "Add", 40.0), ("scores", "Mul", 0.5), ("classes", "Add", 1)):
+        wrong = onnx.load(files / "yolox made.onnx")
+        [maker] = [node for node in wrong.graph.node if output in node.output]
+        maker.output[list(maker.output).index(output)] = "as it was"
+        for node in wrong.graph.node:
+            node.input[:] = ["as it was" if name == output else name for name in node.input]
+        kind = np.int64 if output == "classes" else np.float32
+        wrong.graph.initializer.append(onnx.numpy_helper.from_array(np.array(value, kind), "by"))
+        wrong.graph.node.append(onnx.helper.make_node(operation, ["as it was", "by"], [output]))
+        with pytest.raises(ModelError, match=r"answers otherwise than yolox\.onnx itself"):
+            verify(files / "yolox.onnx", wrong, names, [(128, 160)], batch=True)
+
+
+def test_a_free_size_whose_grid_is_not_understood_is_refused(
+    shared: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its boxes came out 350 pixels off, with an exit code of 0."""
+    given = shared / "cases" / "export_dynamic_yolo" / "dyn.onnx"
+    if not given.is_file():
+        pytest.skip("../shared/cases holds no export_dynamic_yolo")
+    arguments = ["export", str(given), "--output", str(tmp_path / "out.onnx"), "--features", "none", "--licence", "x"]
+    assert cli.main(arguments) == 2
+    assert "answers otherwise than dyn.onnx itself" in capsys.readouterr().err
+    assert not (tmp_path / "out.onnx").exists()

@@ -10,8 +10,9 @@ from onnx.onnx_ml_pb2 import ModelProto
 from alstm_ros import engines
 from alstm_ros.config import DetectorConfig, EngineConfig
 from alstm_ros.detection.card import ModelCard
-from alstm_ros.detection.description import describe_detector
+from alstm_ros.detection.description import MULTIPLE, describe_detector
 from alstm_ros.detection.exporting.assembly import FEATURES, Assembly, Exported
+from alstm_ros.detection.exporting.verification import verify
 from alstm_ros.detection.port import Port
 from alstm_ros.engines import letterbox_graph, tensorrt_graph
 from alstm_ros.errors import ConfigError, ModelError
@@ -40,7 +41,8 @@ def export_detector(
         licence: of the weights, for the metadata; the file's own when empty.
 
     Raises:
-        ModelError: there is no such file, it is no detector of a known layout, or none that can be exported.
+        ModelError: there is no such file, it is no detector of a known layout, none that can be exported, or what comes
+            out answers otherwise.
         ConfigError: a size, class list or number that does not fit it.
     """
     if top_k < 1 or wanted not in FEATURES:
@@ -63,7 +65,12 @@ def export_detector(
         names = ", ".join(f"{name} ({spec})" for name, spec in engine.inputs.items())
         raise ModelError(f"The model file {path.name} takes {names}; only one with a batch of images can be exported.")
     assembly = Assembly(tensorrt_graph.read(path), known, path.name, top_k, wanted)
-    return assembly.write((config.height, config.width), licence)
+    made = assembly.write((config.height, config.width), licence)
+    sizes = [(known.canvas.height, known.canvas.width)]  # a size at which both run
+    if made.free_size and None in port.size:
+        sizes = [made.size, (made.size[0] + MULTIPLE, made.size[1] + 2 * MULTIPLE)]
+    verify(path, made.model, replace(config, height=0, width=0), sizes, batch=made.free_batch)
+    return made
 
 
 def letterbox_in_graph(model: ModelProto, name: str) -> ModelProto:

@@ -249,3 +249,7 @@ def test_the_names_of_before_go_on_for_one_release() -> None:
 
     assert detection.load is detection.load_detector
     assert engines.load is engines.open_engine
+
+    from alstm_ros.association import manager, tracker
+
+    assert manager.TrackManager is tracker.TrackManager

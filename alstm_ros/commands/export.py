@@ -93,4 +93,7 @@ def _report(made: Exported, output: Path) -> dict[str, Any]:
         "boxes": made.boxes,
         "features": made.features,
         "feature_width": made.feature_width,
+        "compared": f"{made.compared} detections in drawn pictures, as the given file finds them"
+        if made.compared
+        else "nothing: the given file finds nothing in drawn pictures; compare on your own",
     }

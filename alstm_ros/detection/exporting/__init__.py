@@ -69,8 +69,8 @@ def export_detector(
     sizes = [(known.canvas.height, known.canvas.width)]  # a size at which both run
     if made.free_size and None in port.size:
         sizes = [made.size, (made.size[0] + MULTIPLE, made.size[1] + 2 * MULTIPLE)]
-    verify(path, made.model, replace(config, height=0, width=0), sizes, batch=made.free_batch)
-    return made
+    compared = verify(path, made.model, replace(config, height=0, width=0), sizes, batch=made.free_batch)
+    return replace(made, compared=compared)
 
 
 def letterbox_in_graph(model: ModelProto, name: str) -> ModelProto:

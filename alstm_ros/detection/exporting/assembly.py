@@ -46,6 +46,7 @@ class Exported:
         boxes: how many leave the graph for each image.
         features: what its features are, in words.
         feature_width: their length; 0 where there are none.
+        compared: how many detections were found to be as the given file's; 0 where nothing could be compared.
     """
 
     model: ModelProto
@@ -57,6 +58,7 @@ class Exported:
     boxes: int
     features: str
     feature_width: int
+    compared: int = 0
 
 
 class Assembly:

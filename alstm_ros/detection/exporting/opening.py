@@ -72,7 +72,7 @@ def open_graph(model: ModelProto, port: Port, size: Size, name: str) -> ModelPro
     opened.ir_version = max(opened.ir_version, IR_VERSION)
     del opened.graph.value_info[:]
     _sort(opened.graph)
-    _free_reshapes(opened.graph)
+    _free_reshapes(opened, port, size)
     _free_resizes(opened, port, size)
     return opened
 
@@ -109,10 +109,15 @@ def _constants(graph: GraphProto) -> dict[str, NDArray[Any]]:
     return known
 
 
-def _free_reshapes(graph: GraphProto) -> None:
-    """Lets reshapes to a batch of 1 keep the batch that comes in, where their shape begins with a constant."""
+def _free_reshapes(model: ModelProto, port: Port, size: Size) -> None:
+    """Lets reshapes to a batch of 1 keep the batch that comes in, where their shape begins with a constant.
+
+    Only where what comes in begins with an axis of 1 too: a grid of `(W,)` that becomes `(1, W)` has no batch.
+    """
+    graph = model.graph
     known = _constants(graph)
     makers = {name: node for node in graph.node for name in node.output}
+    begins: list[tuple[NodeProto, NodeProto, int, NDArray[Any]]] = []
     for node in [node for node in graph.node if node.op_type == "Reshape"]:
         if any(attribute.name == "allowzero" and attribute.i for attribute in node.attribute):
             continue
@@ -120,11 +125,18 @@ def _free_reshapes(graph: GraphProto) -> None:
         joined = maker is not None and maker.op_type == "Concat"
         holder, place = (maker, 0) if joined and maker is not None else (node, 1)
         shape = known.get(holder.input[place])
-        if shape is None or shape.ndim != 1 or shape[0] != 1 or (len(shape) < 2 and not joined):
-            continue
-        name = f"{PREFIX}reshape/{node.output[0]}"
-        graph.initializer.append(numpy_helper.from_array(np.concatenate([[0], shape[1:]]), name))
-        holder.input[place] = name
+        if shape is not None and shape.ndim == 1 and shape[0] == 1 and (len(shape) >= 2 or joined):
+            begins.append((node, holder, place, shape))
+    if not begins:
+        return
+    noise = port.feed(np.zeros((1, *size, 3), np.uint8), Preprocess())
+    values = run_once(model, noise, [node.input[0] for node, *_ in begins])
+    fixed = {holder.output[0] for node, holder, *_ in begins if values[node.input[0]].shape[:1] != (1,)}
+    for node, holder, place, shape in begins:
+        if holder.output[0] not in fixed:
+            name = f"{PREFIX}reshape/{node.output[0]}"
+            graph.initializer.append(numpy_helper.from_array(np.concatenate([[0], shape[1:]]), name))
+            holder.input[place] = name
 
 
 def _free_resizes(model: ModelProto, port: Port, size: Size) -> None:

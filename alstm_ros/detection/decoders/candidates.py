@@ -39,7 +39,7 @@ class OwnDecoder:
         """Not shown by the outputs."""
         return 0
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+    def __call__(self, outputs: Outputs, _size: Size, _threshold: float, /) -> list[Proposals]:
         """The rows of each image."""
         features = outputs["features"] if self._features else [None] * len(outputs["boxes"])
         parts = zip(outputs["boxes"], outputs["scores"], outputs["classes"], features, strict=True)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
     ByNames,
-    Outputs,
     Proposals,
     Sample,
     Size,
@@ -46,23 +46,22 @@ class CenterNetDecoder(ByNames):
         return names[0], names[1], names[2]
 
     def __init__(self, sample: Sample) -> None:
-        self._heat, self._sizes, self._moves = self.names(sample) or ("", "", "")
-        self.classes = sample.outputs[self._heat].shape[1] or 0
-        self._raw = not within_unit(sample.values[self._heat])
+        super().__init__(sample)
+        heat = self.parts[0]
+        self.classes = sample.outputs[heat].shape[1] or 0
+        self._raw = not within_unit(sample.values[heat])
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def read(self, image: tuple[NDArray[Any], ...], size: Size, threshold: float, /) -> Proposals:
         """Cells that are the highest of their neighbours, for each class."""
-        found = []
+        heat, sizes, moves = image
         lowest = logit(threshold) if self._raw else threshold
-        for heat, sizes, moves in zip(*(outputs[n] for n in (self._heat, self._sizes, self._moves)), strict=True):
-            stride = size[0] / heat.shape[1]
-            peaks = np.zeros(heat.shape, bool)
-            for index in np.flatnonzero(heat.max(axis=(1, 2)) >= lowest):
-                plane = np.ascontiguousarray(heat[index], np.float32)
-                peaks[index] = (plane >= lowest) & (plane == cv2.dilate(plane, np.ones((3, 3), np.uint8)))
-            classes, rows, columns = np.nonzero(peaks)
-            scores = heat[classes, rows, columns].astype(np.float32)
-            centres = np.stack([columns, rows], axis=1) + moves[:, rows, columns].T
-            boxes = corners(centres * stride, sizes[:, rows, columns].T * stride)
-            found.append(Proposals(boxes, sigmoid(scores) if self._raw else scores, classes.astype(np.int64)))
-        return found
+        stride = size[0] / heat.shape[1]
+        peaks = np.zeros(heat.shape, bool)
+        for index in np.flatnonzero(heat.max(axis=(1, 2)) >= lowest):
+            plane = np.ascontiguousarray(heat[index], np.float32)
+            peaks[index] = (plane >= lowest) & (plane == cv2.dilate(plane, np.ones((3, 3), np.uint8)))
+        classes, rows, columns = np.nonzero(peaks)
+        scores = heat[classes, rows, columns].astype(np.float32)
+        centres = np.stack([columns, rows], axis=1) + moves[:, rows, columns].T
+        boxes = corners(centres * stride, sizes[:, rows, columns].T * stride)
+        return Proposals(boxes, sigmoid(scores) if self._raw else scores, classes.astype(np.int64))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
     ByNames,
@@ -50,23 +51,25 @@ class BoxesDecoder(ByNames):
         return other, labels[0], one
 
     def __init__(self, sample: Sample) -> None:
-        self._boxes, self._labels, self._scores = self.names(sample) or ("", "", "")
-        self._batched = len(sample.outputs[self._labels].shape) == 2
+        super().__init__(sample)
+        boxes, labels, _ = self.parts
+        self._batched = len(sample.outputs[labels].shape) == 2
         self.single = not self._batched
         # torchvision counts COCO's ids with the background in front; with a batch it is RT-DETR, which counts its own.
         self.classes = 0 if self._batched else 91
-        self._parts = are_normalised(sample.values[self._boxes]) if self._boxes in sample.values else None
+        self._normalised = are_normalised(sample.values[boxes]) if boxes in sample.values else None
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float, /) -> list[Proposals]:
+        """Reads a batch, or the one image of an answer without a batch."""
+        batch = outputs if self._batched else {name: outputs[name][None] for name in self.parts}
+        return super().__call__(batch, size, threshold)
+
+    def read(self, image: tuple[NDArray[Any], ...], size: Size, threshold: float, /) -> Proposals:
         """Rows that reach the threshold."""
-        parts = [outputs[name] for name in (self._boxes, self._labels, self._scores)]
-        images = zip(*(parts if self._batched else [part[None] for part in parts]), strict=True)
-        found = []
-        for boxes, labels, scores in images:
-            keep = scores >= threshold
-            kept = to_pixels(boxes[keep], size, parts=self._parts), scores[keep].astype(np.float32)
-            found.append(Proposals(*kept, labels[keep].astype(np.int64)))
-        return found
+        boxes, labels, scores = image
+        keep = scores >= threshold
+        placed = to_pixels(boxes[keep], size, parts=self._normalised)
+        return Proposals(placed, scores[keep].astype(np.float32), labels[keep].astype(np.int64))
 
 
 class EfficientNmsDecoder(ByNames):
@@ -95,19 +98,17 @@ class EfficientNmsDecoder(ByNames):
         return (counts[0], boxes[0], scores[0], classes[0]) if len(counts) == len(classes) == 1 else None
 
     def __init__(self, sample: Sample) -> None:
-        self._names = self.names(sample) or ("", "", "", "")
+        super().__init__(sample)
         self.classes = 0
-        boxes = self._names[1]
-        self._parts = are_normalised(sample.values[boxes]) if boxes in sample.values else None
+        boxes = self.parts[1]
+        self._normalised = are_normalised(sample.values[boxes]) if boxes in sample.values else None
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
-        """Rows that reach the threshold, of as many as each image has."""
-        found = []
-        for count, boxes, scores, classes in zip(*(outputs[name] for name in self._names), strict=True):
-            keep = (scores >= threshold) & (np.arange(len(scores)) < count[0])
-            placed = to_pixels(boxes[keep], size, parts=self._parts)
-            found.append(Proposals(placed, scores[keep].astype(np.float32), classes[keep].astype(np.int64)))
-        return found
+    def read(self, image: tuple[NDArray[Any], ...], size: Size, threshold: float, /) -> Proposals:
+        """Rows that reach the threshold, of as many as the image has."""
+        count, boxes, scores, classes = image
+        keep = (scores >= threshold) & (np.arange(len(scores)) < count[0])
+        placed = to_pixels(boxes[keep], size, parts=self._normalised)
+        return Proposals(placed, scores[keep].astype(np.float32), classes[keep].astype(np.int64))
 
 
 class MmdetectionDecoder(ByNames):
@@ -128,14 +129,12 @@ class MmdetectionDecoder(ByNames):
         return boxes[0], labels[0]
 
     def __init__(self, sample: Sample) -> None:
-        self._boxes, self._labels = self.names(sample) or ("", "")
+        super().__init__(sample)
         self.classes = 0
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+    def read(self, image: tuple[NDArray[Any], ...], _size: Size, threshold: float, /) -> Proposals:
         """Rows that reach the threshold."""
-        found = []
-        for boxes, labels in zip(outputs[self._boxes], outputs[self._labels], strict=True):
-            keep = (boxes[:, 4] >= threshold) & (labels >= 0)
-            kept = boxes[keep].astype(np.float32)
-            found.append(Proposals(kept[:, :4], kept[:, 4], labels[keep].astype(np.int64)))
-        return found
+        boxes, labels = image
+        keep = (boxes[:, 4] >= threshold) & (labels >= 0)
+        kept = boxes[keep].astype(np.float32)
+        return Proposals(kept[:, :4], kept[:, 4], labels[keep].astype(np.int64))

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
     ByNames,
-    Outputs,
     Proposals,
     Sample,
     Size,
@@ -19,6 +17,7 @@ from alstm_ros.detection.decoders.layout import (
     logit,
     sigmoid,
     softmax,
+    to_pixels,
     within_unit,
 )
 from alstm_ros.detection.preprocess import Preprocess
@@ -69,17 +68,15 @@ class RtDetrDecoder(ByNames):
         return logits[0], boxes[0]
 
     def __init__(self, sample: Sample) -> None:
-        self.logits, self.boxes = self.names(sample) or ("", "")
-        self.classes = sample.outputs[self.logits].shape[2] or 0
+        super().__init__(sample)
+        self.classes = sample.outputs[self.parts[0]].shape[2] or 0
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def read(self, image: tuple[NDArray[Any], ...], size: Size, threshold: float, /) -> Proposals:
         """Queries that reach the threshold."""
-        found = []
-        for logits, boxes in zip(outputs[self.logits], outputs[self.boxes], strict=True):
-            rows, scores, classes = self.best(self.kept(logits), threshold)
-            scaled = boxes[rows] * np.array([size[1], size[0]] * 2, np.float32)
-            found.append(Proposals(corners(scaled[:, :2], scaled[:, 2:]), scores, classes))
-        return found
+        logits, boxes = image
+        rows, scores, classes = self.best(self.kept(logits), threshold)
+        scaled = to_pixels(boxes[rows], size, parts=True)
+        return Proposals(corners(scaled[:, :2], scaled[:, 2:]), scores, classes)
 
     def kept(self, logits: NDArray[Any]) -> NDArray[Any]:
         """The columns `(Q, C)` that scores are made of."""

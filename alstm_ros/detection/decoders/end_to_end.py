@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
+    FirstOutput,
     Outputs,
     Proposals,
     Sample,
@@ -52,7 +53,7 @@ def scores_and_classes(scores: NDArray[Any], classes: NDArray[Any]) -> bool:
     return bool((scores >= 0).all() and (scores <= 1).all()) and whole(classes)
 
 
-class EndToEndDecoder:
+class EndToEndDecoder(FirstOutput):
     """Corners, score and class."""
 
     expects: ClassVar[str] = (
@@ -60,7 +61,6 @@ class EndToEndDecoder:
         "columns for masks or keypoints may follow)"
     )
     preprocess: ClassVar[Preprocess] = LETTERBOX
-    single: bool = False
     centres: ClassVar[bool] = False
     """Whether boxes are centre and size."""
 
@@ -85,20 +85,19 @@ class EndToEndDecoder:
         return "rows of score and class, whose boxes make sense as corners" if as_corners else ""
 
     def __init__(self, sample: Sample) -> None:
+        super().__init__(sample)
         self.classes = len(sample.names)
         rows = chosen_rows(sample, 6)
-        self._parts = None if rows is None or not len(rows) else are_normalised(rows[:, :4])
+        self._normalised = None if rows is None or not len(rows) else are_normalised(rows[:, :4])
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def read(self, image: tuple[NDArray[Any], ...], size: Size, threshold: float, /) -> Proposals:
         """Rows that reach the threshold."""
-        found = []
-        for rows in next(iter(outputs.values())):
-            kept = rows[rows[:, 4] >= threshold].astype(np.float32)
-            boxes = to_pixels(kept[:, :4], size, parts=self._parts)
-            if self.centres:
-                boxes = corners(boxes[:, :2], boxes[:, 2:])
-            found.append(Proposals(boxes, kept[:, 4], kept[:, 5].astype(np.int64)))
-        return found
+        [rows] = image
+        kept = rows[rows[:, 4] >= threshold].astype(np.float32)
+        boxes = to_pixels(kept[:, :4], size, parts=self._normalised)
+        if self.centres:
+            boxes = corners(boxes[:, :2], boxes[:, 2:])
+        return Proposals(boxes, kept[:, 4], kept[:, 5].astype(np.int64))
 
 
 class RtDetrEndToEndDecoder(EndToEndDecoder):
@@ -116,7 +115,7 @@ def oriented_rows(sample: Sample) -> bool:
     return sample.metadata.get("task") == "obb"
 
 
-class OrientedEndToEndDecoder:
+class OrientedEndToEndDecoder(FirstOutput):
     """Boxes at an angle, score and class; what comes out is the upright box around each."""
 
     expects: ClassVar[str] = (
@@ -124,7 +123,6 @@ class OrientedEndToEndDecoder:
         "boxes are put around them"
     )
     preprocess: ClassVar[Preprocess] = LETTERBOX
-    single: bool = False
 
     @classmethod
     def evidence(cls, sample: Sample) -> str:
@@ -134,18 +132,17 @@ class OrientedEndToEndDecoder:
         return "rows of seven columns and its task 'obb'" if fits and (sample.named or oriented_rows(sample)) else ""
 
     def __init__(self, sample: Sample) -> None:
+        super().__init__(sample)
         self.classes = len(sample.names)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+    def read(self, image: tuple[NDArray[Any], ...], _size: Size, threshold: float, /) -> Proposals:
         """Upright boxes around those of the rows that reach the threshold."""
-        found = []
-        for rows in next(iter(outputs.values())):
-            kept = rows[rows[:, 4] >= threshold].astype(np.float32)
-            found.append(Proposals(upright(kept[:, :4], kept[:, 6]), kept[:, 4], kept[:, 5].astype(np.int64)))
-        return found
+        [rows] = image
+        kept = rows[rows[:, 4] >= threshold].astype(np.float32)
+        return Proposals(upright(kept[:, :4], kept[:, 6]), kept[:, 4], kept[:, 5].astype(np.int64))
 
 
-class _ByImage:
+class _NumberedRows:
     """Rows of all images one below the other, each with its image's number."""
 
     preprocess: ClassVar[Preprocess] = LETTERBOX
@@ -163,14 +160,14 @@ class _ByImage:
     def __init__(self, sample: Sample) -> None:
         self.classes = len(sample.names)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+    def __call__(self, outputs: Outputs, _size: Size, threshold: float, /) -> list[Proposals]:
         """Rows of the one image that reach the threshold."""
         rows = next(iter(outputs.values()))
         kept = rows[rows[:, self.score] >= threshold].astype(np.float32)
         return [Proposals(kept[:, 1:5], kept[:, self.score], kept[:, self.kind].astype(np.int64))]
 
 
-class Yolov7EndToEndDecoder(_ByImage):
+class Yolov7EndToEndDecoder(_NumberedRows):
     """YOLOv7's export for ONNX Runtime."""
 
     expects: ClassVar[str] = "one output Kx7: number of the image, xyxy in pixels, class, score"
@@ -186,7 +183,7 @@ class Yolov7EndToEndDecoder(_ByImage):
         return "an output Kx7 that ends in class and score" if scores_and_classes(rows[:, 6], rows[:, 5]) else ""
 
 
-class FlatPredictionsDecoder(_ByImage):
+class FlatPredictionsDecoder(_NumberedRows):
     """YOLO-NAS's and its relatives' export in the format `flat`."""
 
     expects: ClassVar[str] = "one output Kx7 (flat_predictions): number of the image, xyxy in pixels, score, class"
@@ -240,7 +237,7 @@ class PaddleDecoder:
         self._rows, self._count = self.names(sample) or ("", "")
         self.classes = len(sample.names)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+    def __call__(self, outputs: Outputs, _size: Size, threshold: float, /) -> list[Proposals]:
         """Rows that reach the threshold."""
         rows = outputs[self._rows].astype(np.float32)
         ends: list[int] = np.cumsum(outputs[self._count])[:-1].tolist() if self._count else []

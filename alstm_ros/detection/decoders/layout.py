@@ -99,7 +99,7 @@ class Decoder(Protocol):
         """How many classes the outputs tell apart; 0 where they do not show it."""
         ...
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float, /) -> list[Proposals]:
         """Reads a batch.
 
         Args:
@@ -113,10 +113,44 @@ class Decoder(Protocol):
         ...
 
 
-class ByNames(ABC):
-    """Part of a decoder: the layout is known by which output plays which part."""
+class PerImage(ABC):
+    """Part of a decoder: the outputs have a batch in front, and each image is read by itself.
+
+    Attributes:
+        parts: names of the outputs that are read.
+    """
 
     single: bool = False
+    parts: tuple[str, ...]
+
+    def __call__(self, outputs: Outputs, size: Size, threshold: float, /) -> list[Proposals]:
+        """Reads a batch; see `Decoder`."""
+        images = zip(*(outputs[name] for name in self.parts), strict=True)
+        return [self.read(image, size, threshold) for image in images]
+
+    @abstractmethod
+    def read(self, image: tuple[NDArray[Any], ...], size: Size, threshold: float, /) -> Proposals:
+        """Reads one image.
+
+        Args:
+            image: its part of each output in `parts`, without the batch.
+            size: height and width of the network's input.
+            threshold: candidates below this score may be left out.
+        """
+
+
+class FirstOutput(PerImage):
+    """Part of a decoder: all that counts is in the first output."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.parts = (next(iter(sample.outputs)),)
+
+
+class ByNames(PerImage):
+    """Part of a decoder: the layout is known by which output plays which part."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.parts = self.names(sample) or ()
 
     @staticmethod
     @abstractmethod

@@ -100,7 +100,7 @@ class NanodetDecoder(_Distances):
         raw = not all(map(within_unit, scores))
         super().__init__(int(scores[0].shape[2]), STRIDES, raw=raw)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float, /) -> list[Proposals]:
         """Strides one below the other."""
         scores, bins = (np.concatenate([outputs[pair[i]] for pair in self.names], axis=1) for i in (0, 1))
         return [self.read(s, b, size, threshold) for s, b in zip(scores, bins, strict=True)]
@@ -136,7 +136,7 @@ class NanodetPlusDecoder(_Distances):
         raw = not within_unit(sample.value()[..., :classes])
         super().__init__(classes, self._strides(sample), raw=raw)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def __call__(self, outputs: Outputs, size: Size, threshold: float, /) -> list[Proposals]:
         """Rows that reach the threshold."""
         rows = next(iter(outputs.values()))
         return [self.read(row[:, : self.classes], row[:, self.classes :], size, threshold) for row in rows]

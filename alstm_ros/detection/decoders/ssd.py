@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import ByNames, Outputs, Proposals, Sample, Size, best, corners, softmax
 from alstm_ros.detection.decoders.priors import priors
@@ -52,11 +53,10 @@ class SsdDecoder(ByNames):
         return fours[0], others[0], anchors[0] if anchors else ""
 
     def __init__(self, sample: Sample) -> None:
-        self.encodings, self.logits, self.anchors = self.names(sample) or ("", "", "")
-        self.count, self.classes = (
-            sample.outputs[self.logits].shape[1] or 0,
-            (sample.outputs[self.logits].shape[2] or 1) - 1,
-        )
+        super().__init__(sample)
+        self.encodings, self.logits, self.anchors = self.parts
+        shape = sample.outputs[self.logits].shape
+        self.count, self.classes = shape[1] or 0, (shape[2] or 1) - 1
 
     def boxes_of_anchors(self, outputs: Outputs, size: Size) -> Float32:
         """The anchors, `(N, 4)` xyxy in pixels."""
@@ -65,15 +65,18 @@ class SsdDecoder(ByNames):
         known = priors(size, outputs[self.logits].shape[1])
         return np.zeros((0, 4), np.float32) if known is None else known
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
-        """Anchors that reach the threshold."""
+    def __call__(self, outputs: Outputs, size: Size, threshold: float, /) -> list[Proposals]:
+        """Reads a batch; every image has the same anchors."""
         anchors = self.boxes_of_anchors(outputs, size)
-        found = []
-        for encodings, logits in zip(outputs[self.encodings], outputs[self.logits], strict=True):
-            rows, top, classes = best(softmax(logits)[:, 1:], threshold)
-            code, placed = encodings[rows].astype(np.float32), anchors[rows]
-            sides = placed[:, 2:] - placed[:, :2]
-            centres = placed[:, :2] + sides / 2 + code[:, :2] / MOVES * sides
-            sizes = sides * np.exp(np.minimum(code[:, 2:] / GROWTHS, MOST_GROWTH))
-            found.append(Proposals(corners(centres, sizes), top, classes))
-        return found
+        shape = (len(outputs[self.logits]), *anchors.shape)
+        return super().__call__({**outputs, self.parts[2]: np.broadcast_to(anchors, shape)}, size, threshold)
+
+    def read(self, image: tuple[NDArray[Any], ...], _size: Size, threshold: float, /) -> Proposals:
+        """Anchors that reach the threshold."""
+        encodings, logits, anchors = image
+        rows, top, classes = best(softmax(logits)[:, 1:], threshold)
+        code, placed = encodings[rows].astype(np.float32), anchors[rows]
+        sides = placed[:, 2:] - placed[:, :2]
+        centres = placed[:, :2] + sides / 2 + code[:, :2] / MOVES * sides
+        sizes = sides * np.exp(np.minimum(code[:, 2:] / GROWTHS, MOST_GROWTH))
+        return Proposals(corners(centres, sizes), top, classes)

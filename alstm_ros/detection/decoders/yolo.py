@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
     STRIDES,
     WITH_4,
     WITH_64,
-    Outputs,
+    ByNames,
+    FirstOutput,
     Proposals,
     Sample,
     Size,
@@ -36,7 +38,7 @@ RIGHT_ANGLE = float(np.pi / 2)
 """A quarter turn in radians."""
 
 
-class YoloDecoder:
+class YoloDecoder(FirstOutput):
     """A column for each cell."""
 
     expects: ClassVar[str] = (
@@ -45,7 +47,6 @@ class YoloDecoder:
         "second output of masks, explain them"
     )
     preprocess: ClassVar[Preprocess] = LETTERBOX
-    single: bool = False
 
     @classmethod
     def evidence(cls, sample: Sample) -> str:
@@ -68,19 +69,18 @@ class YoloDecoder:
         return rows - masks - (keypoints(sample) if rows - masks != len(sample.names) else 0)
 
     def __init__(self, sample: Sample) -> None:
+        super().__init__(sample)
         self.classes = self._count(sample)
         self.strides = strides_of(sample.first()[2], sample.size, KNOWN_STRIDES) or STRIDES
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+    def read(self, image: tuple[NDArray[Any], ...], _size: Size, threshold: float, /) -> Proposals:
         """Boxes of the columns that reach the threshold."""
-        found = []
-        for columns in next(iter(outputs.values())):
-            scores = columns[4 : 4 + self.classes]
-            likely = np.flatnonzero(scores.max(axis=0) >= threshold)
-            _, top, classes = best(scores[:, likely].T, threshold)
-            boxes = columns[:4, likely].T
-            found.append(Proposals(corners(boxes[:, :2], boxes[:, 2:]), top, classes))
-        return found
+        [columns] = image
+        scores = columns[4 : 4 + self.classes]
+        likely = np.flatnonzero(scores.max(axis=0) >= threshold)
+        _, top, classes = best(scores[:, likely].T, threshold)
+        boxes = columns[:4, likely].T
+        return Proposals(corners(boxes[:, :2], boxes[:, 2:]), top, classes)
 
 
 def keypoints(sample: Sample) -> int:
@@ -124,14 +124,11 @@ class YoloOrientedDecoder(YoloDecoder):
     def _count(sample: Sample) -> int:
         return (sample.first()[1] or 0) - 5
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+    def read(self, image: tuple[NDArray[Any], ...], _size: Size, threshold: float, /) -> Proposals:
         """Upright boxes around those of the columns that reach the threshold."""
-        found = []
-        for columns in next(iter(outputs.values())):
-            rows, top, classes = best(columns[4 : 4 + self.classes].T, threshold)
-            boxes = columns[:4, rows].T
-            found.append(Proposals(upright(boxes, columns[-1, rows]), top, classes))
-        return found
+        [columns] = image
+        rows, top, classes = best(columns[4 : 4 + self.classes].T, threshold)
+        return Proposals(upright(columns[:4, rows].T, columns[-1, rows]), top, classes)
 
 
 def upright(boxes: np.ndarray, angles: np.ndarray) -> np.ndarray:
@@ -141,7 +138,7 @@ def upright(boxes: np.ndarray, angles: np.ndarray) -> np.ndarray:
     return corners(boxes[:, :2], np.concatenate([width * across + height * down, width * down + height * across], 1))
 
 
-class YoloRowsDecoder:
+class YoloRowsDecoder(FirstOutput):
     """A row for each cell or query: box and class scores, without objectness."""
 
     expects: ClassVar[str] = (
@@ -149,7 +146,6 @@ class YoloRowsDecoder:
         "and size in pixels or as parts of the input, C class scores"
     )
     preprocess: ClassVar[Preprocess] = LETTERBOX
-    single: bool = False
     queries: ClassVar[int] = 1000
 
     @classmethod
@@ -178,20 +174,19 @@ class YoloRowsDecoder:
         return likely and bool(boxes.any()) and sensible_centres(boxes, sample.size)
 
     def __init__(self, sample: Sample) -> None:
+        super().__init__(sample)
         self.classes = (sample.first()[2] or 4) - 4
-        self._parts = are_normalised(sample.value()[..., :4])
+        self._normalised = are_normalised(sample.value()[..., :4])
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def read(self, image: tuple[NDArray[Any], ...], size: Size, threshold: float, /) -> Proposals:
         """Boxes of the rows that reach the threshold."""
-        found = []
-        for values in next(iter(outputs.values())):
-            rows, top, classes = best(values[:, 4:], threshold)
-            boxes = to_pixels(values[rows, :4], size, parts=self._parts)
-            found.append(Proposals(corners(boxes[:, :2], boxes[:, 2:]), top, classes))
-        return found
+        [values] = image
+        rows, top, classes = best(values[:, 4:], threshold)
+        boxes = to_pixels(values[rows, :4], size, parts=self._normalised)
+        return Proposals(corners(boxes[:, :2], boxes[:, 2:]), top, classes)
 
 
-class YoloNasDecoder:
+class YoloNasDecoder(ByNames):
     """Boxes and class scores of every cell in two outputs."""
 
     expects: ClassVar[str] = (
@@ -199,7 +194,6 @@ class YoloNasDecoder:
         "0..1, whose names end in 'bboxes' and 'scores' where C is 4"
     )
     preprocess: ClassVar[Preprocess] = LETTERBOX
-    single: bool = False
 
     @classmethod
     def evidence(cls, sample: Sample) -> str:
@@ -229,13 +223,11 @@ class YoloNasDecoder:
         return (boxes[0], others[0]) if len(boxes) == len(others) == 1 else None
 
     def __init__(self, sample: Sample) -> None:
-        self._boxes, self._scores = self.names(sample) or ("", "")
-        self.classes = sample.outputs[self._scores].shape[2] or 0
+        super().__init__(sample)
+        self.classes = sample.outputs[self.parts[1]].shape[2] or 0
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:  # noqa: ARG002  # Decoder
+    def read(self, image: tuple[NDArray[Any], ...], _size: Size, threshold: float, /) -> Proposals:
         """Boxes of the rows that reach the threshold."""
-        found = []
-        for boxes, scores in zip(outputs[self._boxes], outputs[self._scores], strict=True):
-            rows, top, classes = best(scores, threshold)
-            found.append(Proposals(boxes[rows].astype(np.float32), top, classes))
-        return found
+        boxes, scores = image
+        rows, top, classes = best(scores, threshold)
+        return Proposals(boxes[rows].astype(np.float32), top, classes)

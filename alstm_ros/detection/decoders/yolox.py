@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from alstm_ros.detection.decoders.layout import (
     STRIDES,
     WITH_64,
-    Outputs,
+    FirstOutput,
     Proposals,
     Sample,
     Size,
@@ -27,7 +28,7 @@ FARTHEST_OFFSET = 8.0
 """The largest offset, in cells, of a centre from its cell in a file that leaves boxes undecoded."""
 
 
-class YoloxDecoder:
+class YoloxDecoder(FirstOutput):
     """One row a cell: centre, size, objectness, class scores; the sigmoids applied."""
 
     expects: ClassVar[str] = (
@@ -35,7 +36,6 @@ class YoloxDecoder:
         "in pixels where the file was exported with decoding), objectness, C class scores"
     )
     preprocess: ClassVar[Preprocess] = Preprocess("bgr", "corner", 114, "none")
-    single: bool = False
     anchors: ClassVar[int] = 1
 
     @classmethod
@@ -61,31 +61,30 @@ class YoloxDecoder:
         return strides_of((rows or 0) // cls.anchors, sample.size, (STRIDES, WITH_64)) if rows else ()
 
     def __init__(self, sample: Sample) -> None:
+        super().__init__(sample)
         self.classes = (sample.first()[2] or 5) - 5
         self.strides = self._strides(sample) or STRIDES
         self.decoded = self.is_decoded(sample)
 
     @staticmethod
-    def is_decoded(sample: Sample) -> bool:
+    def is_decoded(sample: Sample, /) -> bool:
         """Whether centres and sizes are pixels: sizes are below 0 nowhere, as logarithms are, and centres go far."""
         boxes = sample.value()[..., :4]
         return bool(boxes[..., 2:].min() >= 0 and np.abs(boxes[..., :2]).max() > FARTHEST_OFFSET)
 
-    def __call__(self, outputs: Outputs, size: Size, threshold: float) -> list[Proposals]:
+    def read(self, image: tuple[NDArray[Any], ...], size: Size, threshold: float, /) -> Proposals:
         """Rows whose objectness alone is too low are left out before anything is computed of them."""
-        found = []
-        for rows in next(iter(outputs.values())):
-            likely = np.flatnonzero(rows[:, 4] >= threshold)
-            some = rows[likely].astype(np.float32)
-            keep, scores, classes = best(some[:, 5:] * some[:, 4:5], threshold)
-            some, likely = some[keep], likely[keep]
-            centres, sizes = some[:, :2], some[:, 2:4]
-            if not self.decoded:
-                cells = grid(size, self.strides)[likely]
-                centres = (centres + cells[:, :2]) * cells[:, 2:]
-                sizes = np.exp(np.minimum(sizes, 20)) * cells[:, 2:]
-            found.append(Proposals(corners(centres, sizes), scores, classes))
-        return found
+        [rows] = image
+        likely = np.flatnonzero(rows[:, 4] >= threshold)
+        some = rows[likely].astype(np.float32)
+        keep, scores, classes = best(some[:, 5:] * some[:, 4:5], threshold)
+        some, likely = some[keep], likely[keep]
+        centres, sizes = some[:, :2], some[:, 2:4]
+        if not self.decoded:
+            cells = grid(size, self.strides)[likely]
+            centres = (centres + cells[:, :2]) * cells[:, 2:]
+            sizes = np.exp(np.minimum(sizes, 20)) * cells[:, 2:]
+        return Proposals(corners(centres, sizes), scores, classes)
 
 
 class Yolov5Decoder(YoloxDecoder):
@@ -103,6 +102,6 @@ class Yolov5Decoder(YoloxDecoder):
         return super()._strides(sample) if (sample.first()[1] or 0) % cls.anchors == 0 else ()
 
     @staticmethod
-    def is_decoded(sample: Sample) -> bool:  # noqa: ARG004  # YoloxDecoder has another answer
+    def is_decoded(_sample: Sample, /) -> bool:
         """They are pixels in every export."""
         return True

@@ -102,7 +102,7 @@ def read_outputs(decoder: Decoder, outputs: Sequence[str]) -> tuple[str, ...]:
     if isinstance(decoder, SsdDecoder):
         return (decoder.logits, decoder.encodings)
     if isinstance(decoder, RtDetrDecoder):
-        return (decoder.logits, decoder.boxes)
+        return decoder.parts
     return (outputs[0],)
 
 
@@ -195,7 +195,7 @@ def _ssd(decoder: SsdDecoder, site: Site) -> Head:
 
 def _detr(decoder: RtDetrDecoder, site: Site) -> Head:
     w = site.writer
-    logits = w.floats(decoder.logits)
+    logits = w.floats(decoder.parts[0])
     if isinstance(decoder, DetrDecoder):
         scores = w.columns(w.op("Softmax", logits, axis=2), 0, decoder.classes)
     else:
@@ -203,7 +203,7 @@ def _detr(decoder: RtDetrDecoder, site: Site) -> Head:
 
     def boxes(index: str) -> str:
         pixels = w.const(np.array([site.size[1], site.size[0]] * 2, np.float32))
-        kept = w.op("Mul", w.rows(w.floats(decoder.boxes), index), pixels)
+        kept = w.op("Mul", w.rows(w.floats(decoder.parts[1]), index), pixels)
         return write_corners(w, w.columns(kept, 0, 2), w.columns(kept, 2, 4))
 
     return Head(scores, boxes)
